@@ -1,0 +1,90 @@
+// Package storage keeps messages compressed and encrypted in a Backend that sees
+// only stored bytes. A Store holds no secret: whoever reads brings the keys.
+//
+// Compression is inside, encryption outermost, as in Dovecot; reading goes by the
+// magic of what is found, so plain, compressed and encrypted messages mix freely in
+// one mailbox.
+package storage
+
+import (
+	"context"
+
+	"mailcrypt/mailbox"
+)
+
+// A Backend keeps the messages of one mailbox as stored bytes. It never sees
+// plaintext or keys. All methods may be called concurrently; the conformance suite
+// is package storagetest.
+type Backend interface {
+	GUID() mailbox.GUID
+
+	// View is the mailbox as last looked at. It does no I/O.
+	View() *mailbox.View
+	// Sync looks for what other programs changed, gives UIDs to new messages, and
+	// returns the newest View.
+	Sync(ctx context.Context) (*mailbox.View, error)
+	// Changed returns a channel that is closed at the next change of the View.
+	Changed() <-chan struct{}
+	// ClaimRecent takes \Recent away from all messages and returns their UIDs; each
+	// is given to one caller only (RFC 3501 section 2.3.2).
+	ClaimRecent(ctx context.Context) ([]mailbox.UID, error)
+
+	// Stat returns a message with its dates and stored size looked up.
+	Stat(ctx context.Context, uid mailbox.UID) (mailbox.Message, error)
+	// Open opens a message for reading. The error wraps mailbox.ErrNotFound where it
+	// is gone.
+	Open(ctx context.Context, uid mailbox.UID) (mailbox.Stored, error)
+	// RecordSizes notes the plaintext sizes of a message that was read and verified,
+	// where they were unknown or wrong. It is a cache: losing it costs a read.
+	RecordSizes(ctx context.Context, uid mailbox.UID, s mailbox.Sizes) error
+
+	// Create begins a message. Nothing is visible before Commit.
+	Create(ctx context.Context, info mailbox.SaveInfo) (mailbox.Pending, error)
+	// SetFlags changes flags of those of the messages that exist. The View shows the
+	// result when it returns.
+	SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) error
+	// Expunge removes those of the messages that exist. It works on a full disk.
+	Expunge(ctx context.Context, uids []mailbox.UID) error
+
+	// Close releases the mailbox; the caller has no Pending or Stored open.
+	Close() error
+}
+
+// A Linker is a Backend that can take a message from another mailbox of the same
+// kind without copying its bytes (a hard link, a reference).
+type Linker interface {
+	// Link saves the stored bytes of a message of from under info's date, flags and
+	// GUID, and returns the new UID. The error wraps errors.ErrUnsupported where the two
+	// cannot share bytes.
+	Link(ctx context.Context, from Backend, uid mailbox.UID, info mailbox.SaveInfo) (mailbox.UID, error)
+}
+
+// A Folder is one name of a hierarchy of mailboxes.
+type Folder struct {
+	Name       string // UTF-8, levels joined by the hierarchy's separator
+	Selectable bool   // false: only a level above others
+}
+
+// A Hierarchy is the tree of one user's mailboxes. Names are UTF-8 with the
+// separator that it was opened with; INBOX is spelt in capitals. All methods may be
+// called concurrently. Errors wrap mailbox.ErrNotFound, ErrExists, ErrName,
+// ErrNotSelectable or ErrLimit.
+type Hierarchy interface {
+	Separator() byte
+	// List returns every mailbox and every level above one, in no order.
+	List(ctx context.Context) ([]Folder, error)
+	// Open opens a mailbox. The error wraps mailbox.ErrNotFound where it does not exist.
+	// INBOX is made if missing. The caller closes the Backend.
+	Open(ctx context.Context, name string) (Backend, error)
+	// GUID returns a mailbox's GUID, giving it one if it has none.
+	GUID(ctx context.Context, name string) (mailbox.GUID, error)
+	Create(ctx context.Context, name string) error
+	Delete(ctx context.Context, name string) error
+	// Rename renames a mailbox and all below it. GUIDs stay. INBOX cannot be renamed
+	// here: its messages are moved by the caller, for the user's keys hang on its GUID.
+	Rename(ctx context.Context, from, to string) error
+	// Subscriptions returns the subscribed names, which need not exist.
+	Subscriptions(ctx context.Context) ([]string, error)
+	Subscribe(ctx context.Context, name string, on bool) error
+	Close() error
+}
