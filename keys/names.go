@@ -1,0 +1,80 @@
+package keys
+
+import (
+	"strings"
+
+	"mailcrypt/dcrypt"
+	"mailcrypt/mailbox"
+)
+
+// Dovecot: mail-crypt-common.h. Names below pvt/ are invisible to IMAP METADATA.
+const (
+	cryptPrefix  = "vendor/vendor.dovecot/pvt/crypt/"
+	serverPrefix = "vendor/vendor.dovecot/pvt/server/"
+	// pendingPrefix is ours: the new seal of a user key while a password change is
+	// under way, beside Dovecot's attribute, which stays as it is until the end.
+	pendingPrefix = serverPrefix + "vendor/vendor.dovecot/pvt/mailcrypt/pending/"
+	// quarantinePrefix is ours: ids that were active and could not be shown to belong
+	// to the user.
+	quarantinePrefix = "vendor/vendor.dovecot/pvt/mailcrypt/quarantine/"
+)
+
+// A level is where keys hang: a folder, or the user.
+type level struct {
+	guid   mailbox.GUID
+	prefix string
+}
+
+func folderLevel(g mailbox.GUID) level { return level{g, cryptPrefix} }
+func userLevel(inbox mailbox.GUID) level {
+	return level{inbox, serverPrefix + cryptPrefix}
+}
+
+func (l level) active() string { return "shared/" + l.guid.String() + "/" + l.prefix + "active" }
+func (l level) public(id string) string {
+	return "shared/" + l.guid.String() + "/" + l.prefix + "pubkeys/" + id
+}
+func (l level) private(id string) string {
+	return "priv/" + l.guid.String() + "/" + l.prefix + "privkeys/" + id
+}
+func (l level) quarantine(id string) string {
+	return "shared/" + l.guid.String() + "/" + strings.TrimSuffix(l.prefix, cryptPrefix) + quarantinePrefix + id
+}
+
+func pendingName(inbox mailbox.GUID, id string) string {
+	return "priv/" + inbox.String() + "/" + pendingPrefix + id
+}
+
+// A record is the name of a stored private key, taken apart.
+type record struct {
+	guid mailbox.GUID
+	user bool   // a user key; else a folder key
+	id   string // as named: a version 2 id, or an old id for a version 1 text
+}
+
+// parsePrivateName takes a dictionary name apart; ok is false where it is not that of
+// an own private key.
+func parsePrivateName(name string) (r record, ok bool) {
+	rest, found := strings.CutPrefix(name, "priv/")
+	if !found || len(rest) < 33 || rest[32] != '/' {
+		return r, false
+	}
+	guid, err := mailbox.ParseGUID(rest[:32])
+	if err != nil {
+		return r, false
+	}
+	r.guid, rest = guid, rest[33:]
+	rest, r.user = strings.CutPrefix(rest, serverPrefix)
+	r.id, ok = strings.CutPrefix(rest, cryptPrefix+"privkeys/")
+	if !ok {
+		return record{}, false
+	}
+	if _, err := dcrypt.ParseKeyID(r.id); err != nil {
+		return record{}, false
+	}
+	return r, true
+}
+
+// isPublicName reports whether a dictionary name is that of a public key, of a folder
+// or a user.
+func isPublicName(name string) bool { return strings.Contains(name, cryptPrefix+"pubkeys/") }
