@@ -92,7 +92,7 @@ func (v *View) All() iter.Seq2[int, *Message] {
 func (v *View) Replace(msgs ...*Message) *View {
 	n := *v
 	n.chunks = append([]chunk(nil), v.chunks...)
-	copied := -1
+	copied := -1 // the chunk whose array this call has made
 	for _, m := range msgs {
 		n.HighestModSeq = max(n.HighestModSeq, m.ModSeq)
 		n.UIDNext = max(n.UIDNext, m.UID+1)
@@ -101,7 +101,7 @@ func (v *View) Replace(msgs ...*Message) *View {
 			if i != n.length {
 				panic("mailbox: internal error: message inserted below the last UID")
 			}
-			n.push(m)
+			copied = n.push(m, copied)
 			continue
 		}
 		at := sort.Search(len(n.chunks), func(k int) bool { return n.chunks[k].first > i }) - 1
@@ -116,17 +116,23 @@ func (v *View) Replace(msgs ...*Message) *View {
 	return &n
 }
 
-func (v *View) push(m *Message) {
+// push adds m at the end, and returns the chunk that it is in: a fresh copy, unless
+// that is the chunk which the caller has copied already.
+func (v *View) push(m *Message, copied int) int {
 	last := len(v.chunks) - 1
-	if last < 0 || len(v.chunks[last].msgs) >= chunkLen {
-		v.chunks = append(v.chunks, chunk{v.length, []*Message{m}})
-	} else {
-		c := v.chunks[last]
-		// The full slice expression makes append copy, for older views share the array.
-		c.msgs = append(c.msgs[:len(c.msgs):len(c.msgs)], m)
-		v.chunks[last] = c
+	switch {
+	case last < 0 || len(v.chunks[last].msgs) >= chunkLen:
+		last++
+		v.chunks = append(v.chunks, chunk{v.length, append(make([]*Message, 0, chunkLen), m)})
+	case last == copied:
+		v.chunks[last].msgs = append(v.chunks[last].msgs, m)
+	default:
+		// Older views share the array.
+		old := v.chunks[last].msgs
+		v.chunks[last].msgs = append(append(make([]*Message, 0, chunkLen), old...), m)
 	}
 	v.length++
+	return last
 }
 
 // Remove returns a View without the messages of these UIDs, which are sorted; UIDs
