@@ -1,0 +1,69 @@
+package durable
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// noFollow makes opening a symbolic link fail: stores are hostile input.
+const noFollow = unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+// A File is an open file whose changes are steps of a [Faults]. One goroutine at a time.
+type File struct {
+	f      *os.File
+	faults *Faults
+}
+
+// Name returns the name with which the file was opened.
+func (file *File) Name() string { return file.f.Name() }
+
+// OS returns the file itself, for reading. Writes to it are not counted.
+func (file *File) OS() *os.File { return file.f }
+
+// Write appends at the current offset, as one step.
+func (file *File) Write(p []byte) (int, error) {
+	short, err := file.faults.step(OpWrite, file.Name())
+	if err != nil {
+		n := 0
+		if short {
+			n, _ = file.f.Write(p[:len(p)/2])
+		}
+		return n, err
+	}
+	file.faults.mark(file, true)
+	return file.f.Write(p)
+}
+
+// Truncate changes the size and moves the offset there.
+func (file *File) Truncate(size int64) error {
+	return file.faults.Do(OpTruncate, file.Name(), func() error {
+		if err := file.f.Truncate(size); err != nil {
+			return err
+		}
+		file.faults.mark(file, true)
+		_, err := file.f.Seek(size, 0)
+		return err
+	})
+}
+
+// Chmod sets the permissions exactly.
+func (file *File) Chmod(perm os.FileMode) error {
+	return file.faults.Do(OpChmod, file.Name(), func() error { return file.f.Chmod(perm) })
+}
+
+// Sync makes the contents durable. After an error the file must be given up: the kernel
+// may have dropped the pages and will report success the next time.
+func (file *File) Sync() error {
+	return file.faults.Do(OpSync, file.Name(), func() error {
+		if err := file.f.Sync(); err != nil {
+			return fmt.Errorf("durable: syncing: %w", err)
+		}
+		file.faults.mark(file, false)
+		return nil
+	})
+}
+
+// Close closes the file. It makes nothing durable.
+func (file *File) Close() error { return file.f.Close() }
