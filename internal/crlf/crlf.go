@@ -1,0 +1,210 @@
+// Package crlf turns line ends as Dovecot does: CRLF into LF when a message is saved,
+// bare LF into CRLF when it is given out, with the sizes of both forms.
+//
+// What Dovecot 2.3.19 stores (istream-crlf.c, tried with doveadm save): of the CRs
+// directly before an LF exactly one is dropped, so CR CR LF becomes CR LF; a CR at the
+// very end is dropped; any other CR stays. The sizes count what is stored:
+// physical its bytes, virtual those and one more for each LF without a CR before it.
+//
+//	in            stored      given out     physical  virtual
+//	x CR LF y     x LF y      x CR LF y     3         4
+//	x CR CR LF y  x CR LF y   x CR LF y     4         4
+//	x CR          x           x             1         1
+package crlf
+
+import (
+	"bytes"
+	"io"
+)
+
+// A Counter adds up both sizes of text that is written to it in stored form. The zero
+// Counter is empty.
+type Counter struct {
+	physical, virtual int64
+	cr                bool // the last byte was a CR
+}
+
+// Write counts p and never fails.
+func (c *Counter) Write(p []byte) (int, error) {
+	c.add(p)
+	return len(p), nil
+}
+
+func (c *Counter) add(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	c.physical += int64(len(p))
+	c.virtual += int64(len(p))
+	for rest, cr := p, c.cr; ; {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			break
+		}
+		if i > 0 {
+			cr = rest[i-1] == '\r'
+		}
+		if !cr {
+			c.virtual++
+		}
+		rest, cr = rest[i+1:], false
+	}
+	c.cr = p[len(p)-1] == '\r'
+}
+
+// Physical is the number of bytes counted.
+func (c *Counter) Physical() int64 { return c.physical }
+
+// Virtual is the number of bytes with every line end as CRLF.
+func (c *Counter) Virtual() int64 { return c.virtual }
+
+// An LFWriter passes on text with CRLF turned into LF and counts what it passes on.
+// It is not safe for concurrent use.
+type LFWriter struct {
+	w     io.Writer
+	count Counter
+	cr    bool // a CR is held back until the next byte is known
+	err   error
+	buf   []byte
+}
+
+// lfBuffer bounds the buffer in which text is turned.
+const lfBuffer = 16 << 10
+
+// NewLFWriter returns a writer that passes on to w. A CR at the end of the text is
+// dropped without anybody calling anything: it is held back and never comes.
+func NewLFWriter(w io.Writer) *LFWriter { return &LFWriter{w: w} }
+
+// Write returns an error of w; n is then not exact, as bytes may be under way, and
+// every later call returns that error.
+func (l *LFWriter) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && l.err == nil {
+		step := min(len(p), lfBuffer)
+		l.turn(p[:step])
+		n, p = n+step, p[step:]
+	}
+	if l.err != nil {
+		return 0, l.err
+	}
+	return n, nil
+}
+
+// turn converts one piece and passes it on.
+func (l *LFWriter) turn(p []byte) {
+	if !l.cr && bytes.IndexByte(p, '\r') < 0 {
+		l.emit(p)
+		return
+	}
+	out := l.buf[:0]
+	if l.cr && p[0] != '\n' {
+		out = append(out, '\r')
+	}
+	l.cr = false
+	for {
+		i := bytes.IndexByte(p, '\r')
+		if i < 0 {
+			out = append(out, p...)
+			break
+		}
+		out = append(out, p[:i]...)
+		p = p[i+1:]
+		if len(p) == 0 {
+			l.cr = true
+			break
+		}
+		if p[0] != '\n' {
+			out = append(out, '\r')
+		}
+	}
+	l.buf = out
+	l.emit(out)
+}
+
+func (l *LFWriter) emit(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	l.count.add(p)
+	n, err := l.w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	l.err = err
+}
+
+// Physical is the number of bytes passed on: Maildir's S=, mdbox's Z.
+func (l *LFWriter) Physical() int64 { return l.count.physical }
+
+// Virtual is the size of the text when it is given out: Maildir's W=, mdbox's V,
+// RFC822.SIZE.
+func (l *LFWriter) Virtual() int64 { return l.count.virtual }
+
+// Clear overwrites the buffer, which held text. The writer may be used on.
+func (l *LFWriter) Clear() { clear(l.buf[:cap(l.buf)]) }
+
+// A CRLFReader gives out text with a CR put before every LF that has none, and counts
+// both sizes. It is not safe for concurrent use.
+type CRLFReader struct {
+	r     io.Reader
+	count Counter
+	buf   [4 << 10]byte
+	next  []byte // part of buf not yet given out
+	cr    bool   // the last byte given out was a CR
+	err   error
+}
+
+// NewCRLFReader returns a reader of r's text with CRLF line ends. It reads r in
+// pieces of a few KiB.
+func NewCRLFReader(r io.Reader) *CRLFReader { return &CRLFReader{r: r} }
+
+// Read returns r's error after all that came before it.
+func (c *CRLFReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for empty := 0; len(c.next) == 0; empty++ {
+		if c.err != nil {
+			return 0, c.err
+		}
+		if empty == 100 {
+			return 0, io.ErrNoProgress
+		}
+		n, err := c.r.Read(c.buf[:])
+		c.next, c.err = c.buf[:n], err
+		c.count.add(c.next)
+	}
+	n := 0
+	for n < len(p) && len(c.next) > 0 {
+		if c.next[0] == '\n' {
+			if !c.cr {
+				// The CR comes first; the LF, still waiting, is then not bare any more.
+				p[n] = '\r'
+				n, c.cr = n+1, true
+				continue
+			}
+			p[n] = '\n'
+			n, c.cr, c.next = n+1, false, c.next[1:]
+			continue
+		}
+		run := c.next[:min(len(c.next), len(p)-n)]
+		if i := bytes.IndexByte(run, '\n'); i >= 0 {
+			run = run[:i]
+		}
+		copy(p[n:], run)
+		n, c.next, c.cr = n+len(run), c.next[len(run):], run[len(run)-1] == '\r'
+	}
+	return n, nil
+}
+
+// Physical is the number of bytes read from below so far.
+func (c *CRLFReader) Physical() int64 { return c.count.physical }
+
+// Virtual is the size with CRLF line ends of what was read from below so far; at the
+// end it is the size of all that was given out.
+func (c *CRLFReader) Virtual() int64 { return c.count.virtual }
+
+// Clear overwrites the buffer, which held text, and ends the reader.
+func (c *CRLFReader) Clear() {
+	clear(c.buf[:])
+	c.next, c.err = nil, io.ErrClosedPipe
+}
