@@ -3,6 +3,12 @@
 //
 // Names are Dovecot's: "priv/<guid>/<name>" and "shared/<guid>/<name>", where guid is
 // the mailbox GUID in 32 lower-case hexadecimal digits (Dovecot: index-attribute.c).
+//
+// There are two stores. [OpenFile] reads and writes Dovecot's own "file" dictionary, which
+// Dovecot may use at the same time; its doc gives the format. [OpenBolt] keeps the
+// attributes in a bbolt file, bucket "attributes", which belongs to one process: faster for
+// many keys, and checked whenever it is opened. [Open] chooses by a URI such as a
+// configuration holds, and [Copy] moves from one to the other.
 package attrdict
 
 import (
@@ -21,15 +27,26 @@ var (
 	ErrLocked = errors.New("attrdict: locked by another process")
 	// ErrCorrupt reports a dictionary file whose contents cannot be believed.
 	ErrCorrupt = errors.New("attrdict: corrupt dictionary")
+	// ErrTooLarge reports a key or value, or all of them, beyond what the store takes.
+	ErrTooLarge = errors.New("attrdict: too large")
+	// ErrKey reports a key that cannot be stored: the empty one.
+	ErrKey = errors.New("attrdict: invalid key")
+	// ErrClosed reports the use of a dictionary after Close.
+	ErrClosed = errors.New("attrdict: closed")
 )
 
-// A Dict is one user's dictionary. All methods may be called concurrently.
+// A Dict is one user's dictionary. All methods may be called concurrently. Within fn the
+// dictionary itself must not be called: an Update in an Update waits for itself.
 type Dict interface {
-	// View runs fn on a consistent state. Values are valid until fn returns.
+	// View runs fn on a consistent state. Values are valid until fn returns; fn must not
+	// change them. An error of fn's is returned as it is.
 	View(ctx context.Context, fn func(Reader) error) error
 	// Update runs fn as one transaction: when Update returns nil, all of fn's changes
-	// are durable; when it returns an error, none was made. fn may run more than once.
+	// are durable; when it returns an error, none was made, except that an error of the
+	// very last sync leaves open whether they were. fn may run more than once. Waiting for
+	// other writers ends with ctx.
 	Update(ctx context.Context, fn func(Tx) error) error
+	// Close waits for transactions to end. Later calls of the others return ErrClosed.
 	Close() error
 }
 
@@ -38,13 +55,15 @@ type Reader interface {
 	// Get returns a value, or an error wrapping ErrNotFound.
 	Get(key string) ([]byte, error)
 	// Iterate calls fn for every key with the prefix, in byte order of the keys, until fn
-	// returns an error, which it returns.
+	// returns an error, which it returns. fn may change the dictionary; Iterate shows the
+	// state from before.
 	Iterate(prefix string, fn func(key string, value []byte) error) error
 }
 
 // A Tx reads and writes within a transaction; reads see its own writes.
 type Tx interface {
 	Reader
+	// Set keeps no reference to value.
 	Set(key string, value []byte) error
 	// Unset removes a key; one that is not there is no error.
 	Unset(key string) error

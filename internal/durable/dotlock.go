@@ -250,32 +250,16 @@ func (l *Dotlock) replace(write func(io.Writer) error) (renamed bool, err error)
 
 // inherit gives the lock file the mode, group and owner of the file that it will replace.
 func (l *Dotlock) inherit() error {
-	var old, mine unix.Stat_t
-	switch err := unix.Lstat(l.path, &old); {
-	case errors.Is(err, unix.ENOENT):
-		return l.file.Chmod(l.o.Perm) // exactly, whatever the umask
-	case err != nil:
-		return &os.PathError{Op: "lstat", Path: l.path, Err: err}
-	}
-	fd := int(l.file.f.Fd())
-	if err := unix.Fstat(fd, &mine); err != nil {
+	if err := l.file.Inherit(l.path, l.o.Perm); err != nil {
 		return err
 	}
-	if old.Mode&unix.S_IFMT == unix.S_IFREG {
-		perm := os.FileMode(old.Mode & 0o777)
-		if old.Gid != mine.Gid && unix.Fchown(fd, -1, int(old.Gid)) != nil {
-			perm &^= 0o070 // another group must not gain what the old one had
-		}
-		if old.Uid != mine.Uid {
-			_ = unix.Fchown(fd, int(old.Uid), -1) // only root may
-		}
-		if err := l.file.Chmod(perm); err != nil {
-			return err
-		}
+	var old unix.Stat_t
+	if !l.o.AdvanceMtime || unix.Lstat(l.path, &old) != nil {
+		return nil
 	}
-	if next := old.Mtim.Sec + 1; l.o.AdvanceMtime && next > time.Now().Unix() {
-		t := unix.NsecToTimeval(time.Unix(int64(next), 0).UnixNano())
-		return unix.Futimes(fd, []unix.Timeval{t, t})
+	if next := int64(old.Mtim.Sec) + 1; next > time.Now().Unix() {
+		t := unix.NsecToTimeval(time.Unix(next, 0).UnixNano())
+		return unix.Futimes(int(l.file.f.Fd()), []unix.Timeval{t, t})
 	}
 	return nil
 }

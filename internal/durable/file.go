@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -51,6 +52,32 @@ func (file *File) Truncate(size int64) error {
 // Chmod sets the permissions exactly.
 func (file *File) Chmod(perm os.FileMode) error {
 	return file.faults.Do(OpChmod, file.Name(), func() error { return file.f.Chmod(perm) })
+}
+
+// Inherit gives the file the mode and group of the file at path that it is to replace, and
+// its owner where the process may set it. Where there is none the mode is perm, exactly.
+func (file *File) Inherit(path string, perm os.FileMode) error {
+	var old, mine unix.Stat_t
+	switch err := unix.Lstat(path, &old); {
+	case errors.Is(err, unix.ENOENT):
+		return file.Chmod(perm)
+	case err != nil:
+		return &os.PathError{Op: "lstat", Path: path, Err: err}
+	case old.Mode&unix.S_IFMT != unix.S_IFREG:
+		return file.Chmod(perm)
+	}
+	fd := int(file.f.Fd())
+	if err := unix.Fstat(fd, &mine); err != nil {
+		return err
+	}
+	perm = os.FileMode(old.Mode & 0o777)
+	if old.Gid != mine.Gid && unix.Fchown(fd, -1, int(old.Gid)) != nil {
+		perm &^= 0o070 // another group must not gain what the old one had
+	}
+	if old.Uid != mine.Uid {
+		_ = unix.Fchown(fd, int(old.Uid), -1) // only root may
+	}
+	return file.Chmod(perm)
 }
 
 // Sync makes the contents durable. After an error the file must be given up: the kernel
