@@ -78,10 +78,12 @@ func (z *Reader) Read(p []byte) (int, error) {
 
 // start makes the decoder. Some read their header at once.
 func (z *Reader) start() (err error) {
+	if z.method == None {
+		z.dec = &z.src
+		return nil
+	}
 	br := bufio.NewReaderSize(&z.src, 4<<10)
 	switch z.method {
-	case None:
-		z.dec = &z.src
 	case Gzip:
 		z.dec, z.release, err = gzipDecoder(br)
 	case Bzip2:

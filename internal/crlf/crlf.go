@@ -149,6 +149,7 @@ type CRLFReader struct {
 	count Counter
 	buf   [4 << 10]byte
 	next  []byte // part of buf not yet given out
+	given int64  // bytes given out
 	cr    bool   // the last byte given out was a CR
 	err   error
 }
@@ -156,6 +157,24 @@ type CRLFReader struct {
 // NewCRLFReader returns a reader of r's text with CRLF line ends. It reads r in
 // pieces of a few KiB.
 func NewCRLFReader(r io.Reader) *CRLFReader { return &CRLFReader{r: r} }
+
+// A Mark is a place in a text; the zero Mark is its beginning.
+type Mark struct {
+	Physical int64 // offset in the text as stored
+	Virtual  int64 // offset in what is given out
+	cr       bool  // the byte given out before was a CR
+}
+
+// NewCRLFReaderAt returns a reader that goes on where another one of the same text
+// stood: r begins at m.Physical. Its sizes count from the text's beginning.
+func NewCRLFReaderAt(r io.Reader, m Mark) *CRLFReader {
+	return &CRLFReader{r: r, given: m.Virtual, cr: m.cr, count: Counter{m.Physical, m.Virtual, m.cr}}
+}
+
+// Mark is the place of the next byte that Read gives out.
+func (c *CRLFReader) Mark() Mark {
+	return Mark{c.count.physical - int64(len(c.next)), c.given, c.cr}
+}
 
 // Read returns r's error after all that came before it.
 func (c *CRLFReader) Read(p []byte) (int, error) {
@@ -174,6 +193,7 @@ func (c *CRLFReader) Read(p []byte) (int, error) {
 		c.count.add(c.next)
 	}
 	n := 0
+	defer func() { c.given += int64(n) }()
 	for n < len(p) && len(c.next) > 0 {
 		if c.next[0] == '\n' {
 			if !c.cr {

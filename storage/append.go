@@ -1,0 +1,235 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"mailcrypt/compress"
+	"mailcrypt/dcrypt"
+	"mailcrypt/internal/crlf"
+	"mailcrypt/mailbox"
+)
+
+// Append begins to save one message. What reaches the backend is
+// encrypt(compress(text with LF)), the order that Dovecot reads back. to is nil only
+// where o.Version is 0; otherwise the error wraps ErrNoPublicKey.
+func (s *Store) Append(ctx context.Context, info mailbox.SaveInfo, to *dcrypt.PublicKey, o Options) (_ *Appender, err error) {
+	switch {
+	case o.Version < 0 || o.Version > 2:
+		return nil, fmt.Errorf("storage: saving: stream version %d: %w", o.Version, errors.ErrUnsupported)
+	case o.Version != 0 && to == nil:
+		return nil, fmt.Errorf("storage: saving: %w", ErrNoPublicKey)
+	}
+	file, err := s.backend.Create(ctx, info)
+	if err != nil {
+		return nil, fmt.Errorf("storage: saving: %w", err)
+	}
+	a := &Appender{file: &sink{p: file}, max: o.MaxSize}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Abort())
+		}
+	}()
+	var below io.Writer = a.file
+	if o.Version != 0 {
+		enc, err := dcrypt.NewWriter(below, to, dcrypt.WriterOptions{Version: o.Version, Rounds: o.Rounds})
+		if err != nil {
+			return nil, fmt.Errorf("storage: saving: %w", err)
+		}
+		a.layers = append(a.layers, enc)
+		below = enc
+	}
+	if o.Compression != compress.None {
+		zip, err := compress.NewWriter(below, o.Compression, o.Level)
+		if err != nil {
+			return nil, fmt.Errorf("storage: saving: %w", err)
+		}
+		a.layers = append(a.layers, zip)
+		below = zip
+	}
+	a.guard = guard{w: below, encrypted: o.Version != 0, compressed: o.Compression != compress.None}
+	a.lf = crlf.NewLFWriter(&a.guard)
+	return a, nil
+}
+
+// An Appender takes one message's plaintext with any line ends. It ends with Commit
+// or Abort. It is not safe for concurrent use.
+type Appender struct {
+	file   *sink
+	layers []io.Closer // the outermost, which is nearest to the disk, first
+	guard  guard
+	lf     *crlf.LFWriter
+	max    int64
+	err    error // of the first Write that failed
+	done   bool
+	ended  error // what Commit or Abort left for later calls
+}
+
+// Write returns an error wrapping mailbox.ErrTooLarge once the message is above
+// Options.MaxSize, and one wrapping mailbox.ErrLooksTransformed where it begins like
+// a stream that readers would transform; in that case nothing has been written. After
+// an error all that is left is Abort; Commit returns the error, too.
+func (a *Appender) Write(p []byte) (int, error) {
+	if a.done {
+		return 0, fmt.Errorf("storage: saving: %w", ErrClosed)
+	}
+	if a.err != nil {
+		return 0, a.err
+	}
+	n, err := a.lf.Write(p)
+	if err == nil && a.max > 0 && a.lf.Virtual() > a.max {
+		err = fmt.Errorf("more than %d bytes: %w", a.max, mailbox.ErrTooLarge)
+	}
+	if err != nil {
+		a.err = fmt.Errorf("storage: saving: %w", err)
+	}
+	return n, a.err
+}
+
+// Sizes are the sizes of what was written so far; after Commit, of the message.
+func (a *Appender) Sizes() mailbox.Sizes {
+	return mailbox.Sizes{Physical: a.lf.Physical(), Virtual: a.lf.Virtual(), Stored: a.file.n}
+}
+
+// Commit makes the message durable and visible and returns its UID, 0 where
+// SaveInfo.NeedUID was false and none was given. On an error nothing is left of it.
+func (a *Appender) Commit() (mailbox.UID, error) {
+	if a.done {
+		return 0, fmt.Errorf("storage: saving: %w", ErrClosed)
+	}
+	if a.err == nil {
+		a.err = a.finish()
+	}
+	if a.err != nil {
+		return 0, errors.Join(a.err, a.Abort())
+	}
+	a.end()
+	uid, err := a.file.p.Commit(a.Sizes())
+	if err != nil {
+		err = fmt.Errorf("storage: saving: %w", err)
+		return 0, errors.Join(err, a.file.p.Abort())
+	}
+	return uid, nil
+}
+
+// finish writes what the layers still hold.
+func (a *Appender) finish() error {
+	if err := a.guard.end(); err != nil {
+		return fmt.Errorf("storage: saving: %w", err)
+	}
+	if a.lf.Physical() == 0 {
+		// An empty message is an empty file. A stream with an empty body would be
+		// unreadable for Dovecot, which wants 17 bytes after the header.
+		a.file.discard = true
+	}
+	err := a.close()
+	if a.file.discard {
+		a.file.n = 0
+	}
+	if err != nil {
+		return fmt.Errorf("storage: saving: %w", err)
+	}
+	return nil
+}
+
+// close ends the layers, the innermost first.
+func (a *Appender) close() (err error) {
+	for i := len(a.layers) - 1; i >= 0 && err == nil; i-- {
+		err = a.layers[i].Close()
+	}
+	a.layers = nil
+	return err
+}
+
+// Abort removes what was written. After Commit it does nothing.
+func (a *Appender) Abort() error {
+	if a.done {
+		return nil
+	}
+	// The layers are closed, into nothing, so that keys die and encoders are used again.
+	a.file.discard = true
+	_ = a.close()
+	a.end()
+	if err := a.file.p.Abort(); err != nil {
+		return fmt.Errorf("storage: saving: abort: %w", err)
+	}
+	return nil
+}
+
+// end forgets the plaintext that buffers hold.
+func (a *Appender) end() {
+	a.done = true
+	clear(a.guard.head[:])
+	if a.lf != nil {
+		a.lf.Clear()
+	}
+}
+
+// A sink counts what reaches the backend.
+type sink struct {
+	p       mailbox.Pending
+	n       int64
+	discard bool
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	if s.discard {
+		return len(p), nil
+	}
+	n, err := s.p.Write(p)
+	s.n += int64(n)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// A guard holds back a message's first bytes until it is sure that no reader will
+// take the stored message for something else.
+type guard struct {
+	w                     io.Writer
+	encrypted, compressed bool // what the layers below do
+	n                     int
+	head                  [compress.MaxMagic]byte
+	passed                bool
+}
+
+func (g *guard) Write(p []byte) (int, error) {
+	if g.passed {
+		return g.w.Write(p)
+	}
+	taken := copy(g.head[g.n:], p)
+	g.n += taken
+	if g.n < len(g.head) {
+		return taken, nil
+	}
+	if err := g.end(); err != nil {
+		return 0, err
+	}
+	if taken == len(p) {
+		return taken, nil
+	}
+	n, err := g.w.Write(p[taken:])
+	return taken + n, err
+}
+
+// end decides by what there is and lets it pass. Readers look for the magic of
+// encryption first and for that of compression in what comes out, one layer each:
+// so compression protects a text from being decompressed, encrypted or not.
+func (g *guard) end() error {
+	if g.passed {
+		return nil
+	}
+	head := g.head[:g.n]
+	if !g.encrypted && dcrypt.IsEncrypted(head) || !g.compressed && compress.Detect(head) != compress.None {
+		return mailbox.ErrLooksTransformed
+	}
+	g.passed = true
+	if g.n == 0 {
+		return nil
+	}
+	_, err := g.w.Write(head)
+	return err
+}
