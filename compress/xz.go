@@ -153,11 +153,12 @@ func (x *xzReader) blockHeader(size byte) error {
 	if x.head, err = parseXZBlockHeader(body[1:]); err != nil {
 		return err
 	}
+	x.dataAt, x.out = x.n, 0 // before the decoder is made: it reads on at once
 	z, err := lzma.Reader2Config{DictCap: max(x.head.dict, lzma.MinDictCap)}.NewReader2(xzCounter{x})
 	if err != nil {
 		return err
 	}
-	x.data, x.dataAt, x.out = z, x.n, 0
+	x.data = z
 	if x.check != nil {
 		x.check.Reset()
 	}
