@@ -1,7 +1,5 @@
 package message
 
-import "io"
-
 // A Part is one MIME part of a message and what IMAP wants to know of it. Offsets
 // count bytes of the scanned text; HeaderStart <= BodyStart <= End, and children lie
 // within their parent's body. A Part does not refer to the reader, and may be read
@@ -38,8 +36,9 @@ type Part struct {
 }
 
 // An Envelope is what IMAP's ENVELOPE shows of a header (RFC 9051 section 7.5.2). A
-// nil string or list is NIL: the field is missing. Strings are as written, unfolded
-// and not decoded; Sender and ReplyTo are not filled from From here.
+// nil string or list is NIL: the field is missing. Strings are as written, not decoded
+// and unfolded, but Subject still has its folds. Sender and ReplyTo are not filled
+// from From here.
 type Envelope struct {
 	Date, Subject                      *string
 	From, Sender, ReplyTo, To, Cc, Bcc []Address
@@ -65,45 +64,3 @@ type Limits struct {
 	Addresses   int   // addresses in one list of an Envelope; default 10,000
 	Memory      int64 // bytes that the result may hold, about; default 32 MiB
 }
-
-// Scan finds all parts of the message in the first size bytes of r. It reads r once
-// from front to end through a window of 64 KiB, in time linear in size. The error is
-// one of reading: any bytes are a message.
-func Scan(r io.ReaderAt, size int64, l Limits) (*Part, error) { return nil, nil }
-
-// Find returns the part that an IMAP section number names (RFC 9051 section 6.4.5);
-// an empty path is the top part. Inside a message/rfc822 the numbers are those of
-// the message in it, and the body of a message that is not a multipart is number 1.
-func (p *Part) Find(path []int) (*Part, bool) { return nil, false }
-
-// ParseEnvelope reads the fields of a header that make an Envelope. The result is
-// never nil.
-func ParseEnvelope(header []byte) *Envelope { return nil }
-
-// HeaderFields returns those fields of a header whose names are among names, or with
-// not those whose names are not, in the header's order and bytes, and then a blank
-// line: HEADER.FIELDS and HEADER.FIELDS.NOT.
-func HeaderFields(header []byte, names []string, not bool) []byte { return nil }
-
-// DecodeHeader returns a header value as UTF-8: unfolded, its RFC 2047 words decoded.
-func DecodeHeader(raw []byte) string { return "" }
-
-// DecodeText returns the text of a part as UTF-8, for searching: encoding is its
-// Content-Transfer-Encoding and charset its character set, each "" where missing.
-// What cannot be decoded is replaced or skipped, never an error.
-func DecodeText(r io.Reader, encoding, charset string) io.Reader { return nil }
-
-// TransferDecode removes a content transfer encoding exactly, for BINARY. It returns
-// false where the encoding is unknown (RFC 3516: UNKNOWN-CTE); bytes that it does
-// not allow are an error wrapping [ErrEncoding] from Read.
-func TransferDecode(r io.Reader, encoding string) (io.Reader, bool) { return nil, false }
-
-// Param returns the value of a parameter as UTF-8, RFC 2231 decoded; the name is
-// compared without regard to case.
-func Param(params [][2]string, name string) (string, bool) { return "", false }
-
-// AppendEnvelope appends the parenthesised ENVELOPE.
-func AppendEnvelope(dst []byte, e *Envelope) []byte { return dst }
-
-// AppendBodyStructure appends BODYSTRUCTURE, or BODY if not extended.
-func AppendBodyStructure(dst []byte, p *Part, extended bool) []byte { return dst }
