@@ -1,0 +1,202 @@
+package dcrypt
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+)
+
+// Bodies up to smallBody are decrypted into memory when they are opened, larger ones
+// in chunks when they are read.
+const (
+	smallBody = 1 << 20
+	chunkSize = 64 << 10
+)
+
+// A Reader is one decrypted stream. ReadAt and Size may be called concurrently.
+type Reader struct {
+	header *Header
+	size   int64
+
+	mu    sync.RWMutex // held for writing by Close
+	plain []byte       // the whole plaintext of a small stream
+	large *chunks      // or how to get at a large one
+	done  bool
+}
+
+// Open verifies the stream that fills the first size octets of r and returns a reader
+// of its plaintext. The key is found by the IDs in the header.
+//
+// On return the tag or MAC of the whole stream has been checked; a version 1 stream,
+// and one that says it has no integrity, cannot be checked. Streams up to 1 MiB are
+// read once, and r is not needed any more. A larger one is read twice: r must stay
+// usable until Close and is then read in chunks of at least 64 KiB. Should its bytes
+// change after Open, reading what changed fails with ErrAuth. Memory is bounded: up to
+// 1 MiB for a small stream, some 70 KiB and 1/2048 of the size (never above 5 MiB) for
+// a large one.
+//
+// Errors are *FormatError and *UnsupportedError, wrap ErrNoKey, ErrKeyID, ErrAuth or
+// ErrTruncated, or come from r or keys. The caller closes the Reader, not before its
+// last use; r stays the caller's.
+func Open(r io.ReaderAt, size int64, keys KeyFinder) (*Reader, error) {
+	var b []byte
+	var h *Header
+	var err error
+	if size <= smallBody {
+		b = make([]byte, max(size, 0))
+		if err = readFull(r, b, 0); err != nil {
+			return nil, err
+		}
+		var n int
+		if n, err = headerLen(b, size); err == nil {
+			h, err = parseHeader(b[:n])
+		}
+	} else {
+		h, err = ReadHeader(r, size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	trailer := int64(h.trailer())
+	text := size - h.Size - trailer
+	if text < 0 {
+		return nil, ErrTruncated
+	}
+	kd, err := h.findKeyData(keys)
+	if err != nil {
+		return nil, err
+	}
+	dec, err := newBody(h, kd)
+	if err != nil {
+		clear(kd)
+		return nil, fmt.Errorf("dcrypt: opening stream: %w", err)
+	}
+	rd := &Reader{header: h, size: text}
+	if b != nil {
+		err = rd.openSmall(dec, kd, b[h.Size:], int(text))
+	} else {
+		err = rd.openLarge(dec, kd, r, trailer)
+	}
+	if err != nil || rd.large == nil {
+		clear(kd)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rd, nil
+}
+
+// openSmall verifies and then decrypts b in place, text and trailer.
+func (r *Reader) openSmall(dec body, kd, b []byte, text int) error {
+	if whole, ok := dec.(wholeBody); ok {
+		a, nonce, aad := whole.aead()
+		plain, err := a.Open(b[:0], nonce, b, aad)
+		if err != nil {
+			return ErrAuth
+		}
+		r.plain = plain
+		return nil
+	}
+	if c := dec.check(); c != nil {
+		if err := c.update(b[:text]); err != nil {
+			return errTooLong(err)
+		}
+		if !c.verify(b[text:]) {
+			return ErrAuth
+		}
+	}
+	b = b[:text]
+	if err := dec.decryptAt(b, 0, ivOf(r.header, kd)); err != nil {
+		return err
+	}
+	if r.header.cipher.mode == modeCBC {
+		var err error
+		if b, err = unpad(b); err != nil {
+			return errPadding(r.header)
+		}
+	}
+	r.plain, r.size = b, int64(len(b))
+	return nil
+}
+
+// errPadding is what bad padding means: where a MAC has verified, the writer's mistake;
+// else most often a missing end.
+func errPadding(h *Header) error {
+	if h.Integrity == None {
+		return fmt.Errorf("%w: bad padding", ErrTruncated)
+	}
+	return &FormatError{Where: "stream body", Reason: "bad padding"}
+}
+
+// openLarge verifies in a first pass over r.
+func (r *Reader) openLarge(dec body, kd []byte, src io.ReaderAt, trailer int64) error {
+	c, err := newChunks(dec, kd, ivOf(r.header, kd), io.NewSectionReader(src, r.header.Size, r.size+trailer), r.size)
+	if err != nil {
+		return err
+	}
+	if r.header.cipher.mode == modeCBC {
+		// The padding tells the size. A last chunk cannot be empty.
+		last, err := c.chunk((r.size - 1) / c.chunkSize)
+		if err != nil {
+			return err
+		}
+		plain, err := unpad(last)
+		if err != nil {
+			return errPadding(r.header)
+		}
+		r.size -= int64(len(last) - len(plain))
+	}
+	r.large = c
+	return nil
+}
+
+// Size returns the exact length of the plaintext.
+func (r *Reader) Size() int64 { return r.size }
+
+// Header returns the stream's header. It must not be changed.
+func (r *Reader) Header() *Header { return r.header }
+
+// ReadAt implements io.ReaderAt. Reading a large stream in order is cheapest.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.done {
+		return 0, fmt.Errorf("dcrypt: reading stream: %w", fs.ErrClosed)
+	}
+	if off < 0 {
+		return 0, fmt.Errorf("dcrypt: reading stream at %d: negative offset", off)
+	}
+	if off >= r.size {
+		return 0, io.EOF
+	}
+	want := p[:min(int64(len(p)), r.size-off)]
+	n := 0
+	if r.large == nil {
+		n = copy(want, r.plain[off:])
+	} else {
+		var err error
+		if n, err = r.large.readAt(want, off); err != nil {
+			return n, err
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Close wipes the plaintext and drops the message's key. Later reads report an error
+// that wraps fs.ErrClosed.
+func (r *Reader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done = true
+	clear(r.plain)
+	r.plain = nil
+	if r.large != nil {
+		r.large.close()
+		r.large = nil
+	}
+	return nil
+}
