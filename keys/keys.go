@@ -219,3 +219,6 @@ func (k *Keys) UserKeyExists(ctx context.Context) (bool, error) {
 	}
 	return found, err
 }
+
+// Sealing is the password as what dcrypt.Opener takes.
+func (s Secret) Sealing() secret.Bytes { return s.bytes }

@@ -1,0 +1,197 @@
+// Package config reads the configuration file into plain values under Dovecot's names.
+// It knows what is a setting and what form it has; what a value means is known by the
+// package that takes it. Only commands import it.
+//
+// The file is TOML. An unknown or malformed setting is an error that names the file, the
+// line and the setting. Relative paths are relative to the file. A value of [mail_crypt]
+// or [tls] that begins with "<" names a file that holds the value; one newline at its end is
+// dropped.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Config is a configuration as read. Paths are absolute; variables such as %u, %h and ~ are
+// left for the user that they are expanded for.
+type Config struct {
+	Path string // the file itself
+
+	StateDir      string // instance lock, admin.sock
+	MailHome      string // template of a user's home
+	MailLocation  string // Dovecot's syntax
+	AttributeDict string // bolt:PATH or file:PATH
+	LogLevel      string // debug, info, warn, error
+	LogFormat     string // text or json
+
+	IMAP      IMAP
+	LMTP      LMTP
+	TLS       TLS
+	Auth      Auth
+	UserDB    UserDB
+	Namespace Namespace
+	Mailboxes []Mailbox
+	Metrics   Metrics
+	// Crypt holds the settings of [mail_crypt] as text, without Dovecot's prefix
+	// mail_crypt_. Users' fields of the same names override them, so they have one form.
+	Crypt map[string]string
+	Zlib  Zlib
+}
+
+// IMAP is where and how IMAP is served.
+type IMAP struct {
+	Listen         []string // STARTTLS where TLS is set
+	TLSListen      []string // TLS from the first byte
+	MaxConnections int      // of all users; 0 is the default of the server
+	AppendLimit    int64    // bytes of an appended message; 0 is none
+}
+
+// LMTP is where and how deliveries are taken.
+type LMTP struct {
+	Listen             []string // host:port or unix:PATH
+	MessageSizeLimit   int64    // bytes; 0 is none
+	RecipientDelimiter string
+}
+
+// TLS names the certificate chain and its key, in PEM.
+type TLS struct{ Cert, Key string }
+
+// Auth is how users are told apart and let in.
+type Auth struct {
+	DisablePlaintext bool // no password without TLS; loopback is exempt, as in Dovecot
+	UsernameFormat   string
+}
+
+// UserDB names the user database.
+type UserDB struct{ PasswdFile string }
+
+// Namespace is how names look to clients.
+type Namespace struct{ Separator string }
+
+// A Mailbox is a folder with a role.
+type Mailbox struct {
+	Name       string
+	SpecialUse string // `\Sent`
+	Auto       string // no, create, subscribe
+}
+
+// Metrics is where Prometheus may fetch them; "" is nowhere.
+type Metrics struct{ Listen string }
+
+// Zlib is how new messages are compressed.
+type Zlib struct {
+	Save      string // gz, bz2, lz4, zstd; "" is not at all
+	SaveLevel *int   // nil is the method's default
+}
+
+// An Error is a setting that cannot be used.
+type Error struct {
+	File    string
+	Line    int    // 0 where it is not known
+	Setting string // as in the file, with its table
+	Reason  string
+}
+
+func (e *Error) Error() string {
+	place := e.File
+	if e.Line > 0 {
+		place = fmt.Sprintf("%s:%d", e.File, e.Line)
+	}
+	if e.Setting == "" {
+		return place + ": " + e.Reason
+	}
+	return place + ": " + e.Setting + ": " + e.Reason
+}
+
+// maxSize bounds a configuration file: nobody writes more by hand.
+const maxSize = 4 << 20
+
+// Load reads a configuration file. All errors in it are joined, each an *Error.
+func Load(path string) (*Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	fi, err := os.Stat(abs)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, &Error{File: abs, Reason: "is not a regular file"}
+	}
+	if fi.Size() > maxSize {
+		return nil, &Error{File: abs, Reason: "is larger than 4 MiB"}
+	}
+	text, err := os.ReadFile(abs)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return parse(abs, text)
+}
+
+// parse reads the text of a file; path says what relative paths are relative to.
+func parse(path string, text []byte) (*Config, error) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	tree := map[string]any{}
+	if err := toml.Unmarshal(text, &tree); err != nil {
+		return nil, syntaxError(path, err)
+	}
+	c := &Config{
+		Path: path, StateDir: "/var/lib/mailcryptd", MailLocation: "maildir:~/Maildir",
+		AttributeDict: "bolt:~/keys.db", LogLevel: "info", LogFormat: "text",
+		LMTP:  LMTP{RecipientDelimiter: "+"},
+		Auth:  Auth{DisablePlaintext: true, UsernameFormat: "%Lu"},
+		Crypt: map[string]string{},
+	}
+	r := &reader{c: c, path: path, dir: filepath.Dir(path), lines: bytes.Split(text, []byte("\n"))}
+	r.table("", tree)
+	c.finish(r)
+	slices.SortStableFunc(r.errs, func(a, b error) int { return a.(*Error).Line - b.(*Error).Line })
+	if err := errors.Join(r.errs...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func syntaxError(path string, err error) error {
+	var de *toml.DecodeError
+	if errors.As(err, &de) {
+		row, _ := de.Position()
+		return &Error{File: path, Line: row, Reason: strings.TrimPrefix(de.Error(), "toml: ")}
+	}
+	return &Error{File: path, Reason: err.Error()}
+}
+
+// finish checks what only the whole file can tell.
+func (c *Config) finish(r *reader) {
+	if c.MailHome == "" && c.UserDB.PasswdFile == "" {
+		r.fail("", "mail_home", "is not set: say where users' homes are, for example \"/srv/mail/%u\"")
+	}
+	if c.UserDB.PasswdFile == "" {
+		r.fail("userdb", "passwd_file", "is not set: without a user database nobody can log in")
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		r.fail("tls", "cert", "cert and key belong together")
+	}
+	if len(c.IMAP.TLSListen) > 0 && c.TLS.Cert == "" {
+		r.fail("imap", "tls_listen", "needs [tls] cert and key")
+	}
+	seen := map[string]bool{}
+	for _, m := range c.Mailboxes {
+		if m.Name == "" {
+			r.fail("mailbox", "name", "is missing in a [[mailbox]]")
+		}
+		if seen[m.Name] {
+			r.fail("mailbox", "name", fmt.Sprintf("%q stands twice", m.Name))
+		}
+		seen[m.Name] = true
+	}
+}

@@ -1,0 +1,227 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// A Setting is one line of the reference of settings.
+type Setting struct {
+	Table, Name string
+	Default     string
+	Doc         string
+	set         func(r *reader, v any) error
+}
+
+var tables = []string{"imap", "lmtp", "tls", "auth", "userdb", "namespace", "metrics", "mail_crypt", "zlib"}
+
+// names lists the settings of a table.
+func names(table string) []string {
+	var n []string
+	for _, s := range Settings {
+		if s.Table == table {
+			n = append(n, s.Name)
+		}
+	}
+	return n
+}
+
+// Settings is every setting, in the order of the reference. Those of mail_crypt are kept
+// as text (see Config.Crypt).
+var Settings = []Setting{
+	{"", "state_dir", "/var/lib/mailcryptd", "directory of the instance lock and of admin.sock", path(func(c *Config) *string { return &c.StateDir })},
+	{"", "mail_home", "", "template of a user's home; a home field of the user database beats it", path(func(c *Config) *string { return &c.MailHome })},
+	{"", "mail_location", "maildir:~/Maildir", "Dovecot's syntax, with :INDEX= :CONTROL= :LAYOUT= :UTF-8; a mail field beats it", text(func(c *Config) *string { return &c.MailLocation })},
+	{"", "mail_attribute_dict", "bolt:~/keys.db", "where keys live: bolt:PATH, or file:PATH to share them with Dovecot", text(func(c *Config) *string { return &c.AttributeDict })},
+	{"", "mail_log", "info", "debug, info, warn or error", choice(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
+	{"", "log_format", "text", "text or json", choice(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
+
+	{"imap", "listen", "[]", "addresses for IMAP; STARTTLS is offered where [tls] is set", addresses(func(c *Config) *[]string { return &c.IMAP.Listen })},
+	{"imap", "tls_listen", "[]", "addresses for IMAP with TLS from the first byte", addresses(func(c *Config) *[]string { return &c.IMAP.TLSListen })},
+	{"imap", "max_connections", "0", "connections of all users at once; 0 is the built-in limit", number(func(c *Config) *int { return &c.IMAP.MaxConnections }, 0, 1_000_000)},
+	{"imap", "append_limit", "the lmtp message_size_limit", "largest message that APPEND takes", size(func(c *Config) *int64 { return &c.IMAP.AppendLimit })},
+
+	{"lmtp", "listen", "[]", "addresses for LMTP: host:port or unix:PATH", addresses(func(c *Config) *[]string { return &c.LMTP.Listen })},
+	{"lmtp", "message_size_limit", "none", "largest message that is taken", size(func(c *Config) *int64 { return &c.LMTP.MessageSizeLimit })},
+	{"lmtp", "recipient_delimiter", "+", "what stands between a user and a detail; empty: no details", text(func(c *Config) *string { return &c.LMTP.RecipientDelimiter })},
+
+	{"tls", "cert", "", "PEM file of the certificate and its chain", path(func(c *Config) *string { return &c.TLS.Cert })},
+	{"tls", "key", "", "PEM file of its key", path(func(c *Config) *string { return &c.TLS.Key })},
+
+	{"auth", "disable_plaintext_auth", "true", "refuse passwords without TLS; loopback is exempt", boolean(func(c *Config) *bool { return &c.Auth.DisablePlaintext })},
+	{"auth", "username_format", "%Lu", "how a login name becomes a user name", text(func(c *Config) *string { return &c.Auth.UsernameFormat })},
+
+	{"userdb", "passwd_file", "", "Dovecot's passwd-file; changes take effect at once", path(func(c *Config) *string { return &c.UserDB.PasswdFile })},
+
+	{"namespace", "separator", "the layout's own", "hierarchy separator that clients see: . or /", choice(func(c *Config) *string { return &c.Namespace.Separator }, ".", "/", "")},
+
+	{"mailbox", "name", "", "name of the folder, in UTF-8", mailboxText(func(m *Mailbox) *string { return &m.Name })},
+	{"mailbox", "special_use", "", `its role, such as \Sent`, specialUse},
+	{"mailbox", "auto", "no", "no, create, or subscribe: at a login", mailboxAuto},
+
+	{"metrics", "listen", "", "address for Prometheus", address(func(c *Config) *string { return &c.Metrics.Listen })},
+
+	{"mail_crypt", "save_version", "0", "0: store in clear, read what is encrypted; 1: Dovecot's old stream; 2: encrypt", nil},
+	{"mail_crypt", "curve", "", "curve of new keys: prime256v1, secp384r1, secp521r1, X25519, X448", nil},
+	{"mail_crypt", "private_password", "", "password that seals users' keys, usually a template such as %{password}", nil},
+	{"mail_crypt", "private_key", "", "ECC key that seals users' keys: key text, or its base64; private_key2 and so on are tried too", nil},
+	{"mail_crypt", "private_key_password", "", "password of that key", nil},
+	{"mail_crypt", "global_public_key", "", "one key for all mail, instead of keys of users and folders", nil},
+	{"mail_crypt", "global_private_key", "", "key that reads it; global_private_key2 and so on read too", nil},
+	{"mail_crypt", "global_private_key_password", "", "password of that key", nil},
+	{"mail_crypt", "require_encrypted_user_key", "true where a password or key is configured", "never store a user's key in clear", nil},
+	{"mail_crypt", "before_first_login", "defer", "mail for a user without keys whose password is not known: defer (451), or unsealed", nil},
+	{"mail_crypt", "seal_rounds", "210000", "PBKDF2 rounds of password seals; weaker seals are raised at the next login", nil},
+	{"mail_crypt", "seal_hash", "sha512", "hash of password seals", nil},
+	{"mail_crypt", "message_rounds", "1", "PBKDF2 rounds of a message's key, whose input is an ECDH secret; Dovecot writes 2048", nil},
+	{"mail_crypt", "keep_unlocked", "0s", "how long the keys of a login stay open after its last session", nil},
+
+	{"zlib", "save", "", "compress new mail: gz, bz2, lz4 or zstd", choice(func(c *Config) *string { return &c.Zlib.Save }, "", "gz", "bz2", "lz4", "zstd")},
+	{"zlib", "save_level", "the method's", "level of compression", level},
+}
+
+func text(f func(*Config) *string) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		s, ok := v.(string)
+		if !ok {
+			return fmt.Errorf("must be text")
+		}
+		*f(r.c) = s
+		return nil
+	}
+}
+
+func path(f func(*Config) *string) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		s, ok := v.(string)
+		if !ok || s == "" {
+			return fmt.Errorf("must be a path")
+		}
+		*f(r.c) = r.resolve(s)
+		return nil
+	}
+}
+
+func choice(f func(*Config) *string, of ...string) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		s, ok := v.(string)
+		if !ok || !slices.Contains(of, s) {
+			return fmt.Errorf("%v is none of: %s", v, strings.Join(of, ", "))
+		}
+		*f(r.c) = s
+		return nil
+	}
+}
+
+func boolean(f func(*Config) *bool) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		b, ok := v.(bool)
+		if !ok {
+			return fmt.Errorf("must be true or false, without quotes")
+		}
+		*f(r.c) = b
+		return nil
+	}
+}
+
+func number(f func(*Config) *int, low, high int64) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		n, ok := v.(int64)
+		if !ok || n < low || n > high {
+			return fmt.Errorf("must be a number from %d to %d", low, high)
+		}
+		*f(r.c) = int(n)
+		return nil
+	}
+}
+
+func size(f func(*Config) *int64) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		n, err := parseSize(v)
+		if err != nil {
+			return err
+		}
+		*f(r.c) = n
+		return nil
+	}
+}
+
+func level(r *reader, v any) error {
+	n, ok := v.(int64)
+	if !ok || n < -1000 || n > 22 {
+		return fmt.Errorf("must be a number")
+	}
+	i := int(n)
+	r.c.Zlib.SaveLevel = &i
+	return nil
+}
+
+func addresses(f func(*Config) *[]string) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		list, ok := v.([]any)
+		if !ok {
+			return fmt.Errorf(`must be a list of addresses such as ["127.0.0.1:143"]`)
+		}
+		for _, item := range list {
+			s, err := r.address(item)
+			if err != nil {
+				return err
+			}
+			*f(r.c) = append(*f(r.c), s)
+		}
+		return nil
+	}
+}
+
+func address(f func(*Config) *string) func(*reader, any) error {
+	return func(r *reader, v any) (err error) {
+		*f(r.c), err = r.address(v)
+		return err
+	}
+}
+
+func (r *reader) address(v any) (string, error) {
+	s, ok := v.(string)
+	if !ok {
+		return "", fmt.Errorf("must be an address such as 127.0.0.1:143")
+	}
+	if p, unix := strings.CutPrefix(s, "unix:"); unix {
+		return "unix:" + r.resolve(p), nil
+	}
+	if _, _, err := net.SplitHostPort(s); err != nil {
+		return "", fmt.Errorf("%q is not an address such as 127.0.0.1:143 or unix:/run/lmtp", s)
+	}
+	return s, nil
+}
+
+func mailboxText(f func(*Mailbox) *string) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		s, ok := v.(string)
+		if !ok {
+			return fmt.Errorf("must be text")
+		}
+		*f(&r.c.Mailboxes[r.mailbox]) = s
+		return nil
+	}
+}
+
+func specialUse(r *reader, v any) error {
+	s, ok := v.(string)
+	uses := []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Important`, `\Junk`, `\Sent`, `\Trash`}
+	if i := slices.IndexFunc(uses, func(u string) bool { return strings.EqualFold(u, s) }); ok && i >= 0 {
+		r.c.Mailboxes[r.mailbox].SpecialUse = uses[i]
+		return nil
+	}
+	return fmt.Errorf("%v is none of: %s", v, strings.Join(uses, ", "))
+}
+
+func mailboxAuto(r *reader, v any) error {
+	s, ok := v.(string)
+	if !ok || !slices.Contains([]string{"no", "create", "subscribe"}, s) {
+		return fmt.Errorf("%v is none of: no, create, subscribe", v)
+	}
+	r.c.Mailboxes[r.mailbox].Auto = s
+	return nil
+}
