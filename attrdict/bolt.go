@@ -12,6 +12,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // boltBucket holds all pairs, key and value as they are.
@@ -68,11 +69,11 @@ func OpenBolt(path string, o BoltOptions) (Dict, error) {
 	return nil, fmt.Errorf("attrdict: opening %s: %w", path, err)
 }
 
-// open checks the file under bbolt's lock: before it, a writer could be growing the file.
-// bbolt locks after OpenFile and maps next, so a lock of the same kind is taken here; the
-// kernel treats a second one on the same descriptor as held.
+// open checks the file under bbolt's lock: without it, a writer could be growing the file.
+// bbolt locks after OpenFile and maps next, so its lock is taken here; taking it again on
+// the same descriptor is no conflict.
 func (d *boltDict) open(o BoltOptions) error {
-	return d.guard(nil, func() error {
+	err := d.guard(nil, func() error {
 		db, err := bolt.Open(d.path, 0o600, &bolt.Options{
 			Timeout:  o.Timeout,
 			ReadOnly: o.ReadOnly,
@@ -101,6 +102,14 @@ func (d *boltDict) open(o BoltOptions) error {
 			return nil
 		})
 	})
+	switch {
+	case err == nil:
+	case d.damage() == nil && d.db != nil:
+		_ = d.db.Close() // why it was not opened matters more
+	case d.file != nil:
+		d.abandon()
+	}
+	return err
 }
 
 func (d *boltDict) inspect(f *os.File, o BoltOptions) error {
@@ -187,16 +196,20 @@ func (d *boltDict) guard(t *boltTx, fn func() error) (err error) {
 			d.badMu.Lock()
 			d.bad = err
 			d.badMu.Unlock()
-			if d.db == nil && d.file != nil {
-				d.file.Close()
-			}
 		}
 	}()
 	return fn()
 }
 
-// Close implements Dict. A database that has shown damage may hold locks of bbolt's for
-// ever; then the file is closed under it, which gives up the lock for others.
+// abandon closes the file under bbolt, which after a panic may hold locks that its own
+// Close would wait for. The mapping stays, and with it the kernel's lock if that were not
+// given up first; nothing reads through it any more.
+func (d *boltDict) abandon() {
+	_ = unix.Flock(int(d.file.Fd()), unix.LOCK_UN) // closed by bbolt already: nothing to do
+	d.file.Close()
+}
+
+// Close implements Dict.
 func (d *boltDict) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -205,7 +218,7 @@ func (d *boltDict) Close() error {
 	}
 	d.closed = true
 	if d.damage() != nil {
-		d.file.Close()
+		d.abandon()
 		return nil
 	}
 	if err := d.db.Close(); err != nil {

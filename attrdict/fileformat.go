@@ -38,7 +38,11 @@ func parseContents(b []byte) *contents {
 			break
 		}
 		b = rest
-		c.add(pair{string(unescape(key)), unescape(value), joinLines(key, value)})
+		p := pair{string(unescape(key)), unescape(value), joinLines(key, value)}
+		if bytes.HasSuffix(key, []byte{'\r'}) || bytes.HasSuffix(value, []byte{'\r'}) {
+			p = newPair(p.key, p.value) // as it stands, the next reader would drop a CR
+		}
+		c.add(p)
 	}
 	c.sort()
 	return c
