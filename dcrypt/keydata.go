@@ -71,9 +71,10 @@ func (h *Header) openKeyData(r *Recipient, k *PrivateKey) ([]byte, error) {
 		clear(kd)
 		return nil, badHeader("key data has the wrong length")
 	}
-	// Where a tag or MAC follows, wrong key data fails there; the hash alone would cost
-	// 2,049 digests a message.
-	if h.Integrity == None && subtle.ConstantTimeCompare(h.keyDataHash(kd), h.hash) != 1 {
+	// An AEAD tag fails under any other key, IV or tail, so there the hash, which costs
+	// 2,049 digests a message, would add nothing. An HMAC is keyed by the tail alone: a
+	// changed E could replace key and IV, and text decrypted under them would pass.
+	if h.Integrity != AEAD && subtle.ConstantTimeCompare(h.keyDataHash(kd), h.hash) != 1 {
 		clear(kd)
 		return nil, badHeader("key data does not fit its hash")
 	}
