@@ -36,6 +36,7 @@ type Message struct {
 	text     io.ReaderAt
 	textSize int64
 
+	nul    bool   // it holds a NUL
 	small  []byte // the whole message, unless nil
 	marks  marks
 	zip    *compress.Reader

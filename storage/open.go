@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -137,6 +138,7 @@ func (m *Message) readThrough(ctx context.Context) error {
 		}
 		n, err := text.Read(piece)
 		k.add(piece[:n])
+		m.nul = m.nul || bytes.IndexByte(piece[:n], 0) >= 0
 		if err == io.EOF {
 			break
 		}
@@ -168,9 +170,10 @@ func (m *Message) checkSizes() (wrong bool, err error) {
 		was.Virtual != mailbox.Unknown && was.Virtual != is.Virtual
 	if differs && !m.form.Verified {
 		// A plain file whose size does not fit was edited by hand, as people do in a
-		// Maildir. One without a byte was cut, by a full disk or a crash.
+		// Maildir. One without a byte was cut, by a full disk or a crash; one with a NUL
+		// is no text but what is left of a stream that lost its magic.
 		plain := m.form.Header == nil && m.form.Compression == compress.None
-		if !plain || is.Stored == 0 {
+		if !plain || is.Stored == 0 || m.nul {
 			return false, fmt.Errorf("%w: physical %d, virtual %d, recorded %d and %d", errSize,
 				is.Physical, is.Virtual, was.Physical, was.Virtual)
 		}

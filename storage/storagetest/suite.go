@@ -80,9 +80,9 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 			t.Cleanup(func() {
 				if s.h != nil { // the part was skipped or has failed
 					for _, b := range s.open {
-					_ = b.Close()
-				}
-				_ = s.h.Close()
+						_ = b.Close()
+					}
+					_ = s.h.Close()
 				}
 			})
 			part.run(s)
