@@ -130,13 +130,14 @@ func (h *Header) keyDataHash(kd []byte) []byte {
 	if h.Version == 1 {
 		return sum
 	}
-	var count [4]byte
+	// One Write for digest and counter: this is most of what a small message costs.
+	n := len(sum)
+	sum = append(sum, 0, 0, 0, 0)
 	for i := uint32(1); i <= keyDataRounds; i++ {
+		binary.BigEndian.PutUint32(sum[n:], i)
 		d.Reset()
 		d.Write(sum)
-		binary.BigEndian.PutUint32(count[:], i)
-		d.Write(count[:])
-		sum = d.Sum(sum[:0])
+		d.Sum(sum[:0])
 	}
-	return sum
+	return sum[:n]
 }

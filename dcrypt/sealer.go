@@ -28,7 +28,7 @@ func (h *Header) seal(to *PublicKey) (head, kd []byte, err error) {
 		r.ID = to.oldID
 	}
 	if r.RSA {
-		r.wrapped, err = rsa.EncryptOAEP(sha1.New(), rand.Reader, to.rsa, kd, nil)
+		r.wrapped, err = encryptOAEP(to, kd)
 	} else {
 		err = h.wrap(&r, to, kd)
 	}
@@ -242,4 +242,10 @@ func (s *blockSealer) seal(b []byte, last bool) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// encryptOAEP is RSAES-OAEP with SHA-1 for both hashes, whatever digest is chosen: the
+// format has no place to say otherwise.
+func encryptOAEP(to *PublicKey, kd []byte) ([]byte, error) {
+	return rsa.EncryptOAEP(sha1.New(), rand.Reader, to.rsa, kd, nil)
 }
