@@ -38,7 +38,7 @@ func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
 	s.open(tx)
 	size, err := s.receive(tx, body)
 	if err != nil {
-		if !chunked {
+		if tx.cut = chunked; !chunked {
 			s.wire.last = true // text may still be on its way: no command can follow
 		}
 		for _, r := range tx.recipients {

@@ -30,6 +30,7 @@ type transaction struct {
 	helo       string
 	recipients []*recipient
 	running    chan struct{} // closed when LMTPData is done; nil before it starts
+	cut        bool          // the message came in chunks and did not end; set before running is closed
 }
 
 // A recipient is one RCPT.
@@ -119,8 +120,11 @@ func (s *session) Data(io.Reader) error { return errors.New("lmtpd: internal err
 // Reset forgets the message. If it is being received in chunks, its end is waited
 // for, so that it cannot mix with the next one.
 func (s *session) Reset() {
-	if running := s.forget(); running != nil {
-		<-running
+	if tx := s.forget(); tx != nil && tx.running != nil {
+		<-tx.running
+		// go-smtp may still be about to pass on the result of those chunks, and would
+		// give it to the next message that comes in chunks.
+		s.wire.noChunks = s.wire.noChunks || tx.cut
 	}
 }
 
@@ -128,24 +132,20 @@ func (s *session) Reset() {
 // connection is only closed after it.
 func (s *session) Logout() error {
 	s.forget()
-	s.srv.remove(s.wire)
 	return nil
 }
 
 // forget drops the transaction and closes its recipients, or leaves that to LMTPData
-// and returns what to wait for.
-func (s *session) forget() (running chan struct{}) {
+// where it is running. It returns the transaction, if there was one.
+func (s *session) forget() *transaction {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tx := s.tx
 	s.tx = nil
-	if tx == nil {
-		return nil
-	}
-	if tx.running == nil {
+	if tx != nil && tx.running == nil {
 		s.srv.close(tx)
 	}
-	return tx.running
+	return tx
 }
 
 // close closes the recipients of a transaction.

@@ -49,6 +49,7 @@ type wire struct {
 	chunk     int64  // bytes of a BDAT chunk it has yet to read
 	inData    bool   // DATA was accepted and its text not yet read
 	last      bool   // no command may follow
+	noChunks  bool   // no BDAT may follow
 	needHello bool   // TLS has begun and LHLO has not come again
 	swallow   int    // replies that the client is not to see
 
@@ -159,6 +160,7 @@ func (w *wire) Close() error {
 	w.mu.Lock()
 	c := w.Conn
 	w.mu.Unlock()
+	w.srv.remove(w)
 	return c.Close()
 }
 
@@ -194,6 +196,10 @@ func (w *wire) command(line []byte) error {
 // bdat finds out how many bytes follow. If go-smtp would not know either, nothing
 // after the line can be understood: the connection ends with its reply.
 func (w *wire) bdat(text, arg string) error {
+	if w.noChunks {
+		w.last = true
+		return w.reply("421 4.3.0 Chunks were broken off, start again")
+	}
 	args := strings.Fields(arg)
 	var size uint64
 	err := errors.New("no size")
