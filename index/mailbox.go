@@ -81,18 +81,28 @@ func (d *DB) Mailbox(guid mailbox.GUID) (*Mailbox, State) {
 	return m, s
 }
 
+// Reserve writes a new bound if the next NextModSeq would have to.
+func (m *Mailbox) Reserve() {
+	next := max(m.h.highest+1, mailbox.ModSeq(max(0, time.Now().UnixMicro())))
+	if m.used && next+1_000_000 <= m.h.reserved {
+		return
+	}
+	m.used = true
+	m.h.reserved = next + reserveAhead
+	m.h.clean = false
+	m.db.put(m.guid, &pending{header: m.headerCopy()})
+	// If the bound cannot be written the clock alone guards the order.
+	_ = m.db.Flush()
+}
+
 // NextModSeq returns a modseq above all that were ever announced.
 func (m *Mailbox) NextModSeq() mailbox.ModSeq {
-	m.h.highest = max(m.h.highest+1, mailbox.ModSeq(max(0, time.Now().UnixMicro())))
-	if !m.used || m.h.highest > m.h.reserved {
-		m.used = true
-		m.h.reserved = m.h.highest + reserveAhead
-		m.h.clean = false
-		m.db.put(m.guid, &pending{header: m.headerCopy()})
-		// If the bound cannot be written the clock alone guards the order.
-		_ = m.db.Flush()
+	next := max(m.h.highest+1, mailbox.ModSeq(max(0, time.Now().UnixMicro())))
+	if !m.used || next > m.h.reserved {
+		m.Reserve()
 	}
-	return m.h.highest
+	m.h.highest = next
+	return next
 }
 
 // Put records changed and expunged messages, and the UIDNEXT and UIDVALIDITY that go

@@ -1,0 +1,252 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailcrypt/mailbox"
+)
+
+// batch is how many files are changed under one holding of the lock: well below the two
+// seconds after which others look at who holds it.
+const batch = 2000
+
+// SetFlags changes flags by renaming files. Keywords beyond the 26th of the mailbox are
+// refused with an error that wraps mailbox.ErrLimit, before anything is changed.
+func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) error {
+	b := m.b
+	return b.eachBatch(ctx, uids, func() (func(*entry) error, error) {
+		letters, err := b.changeLetters(ctx, change)
+		if err != nil {
+			return nil, err
+		}
+		return func(e *entry) error { return b.setLetters(e, change.Op, letters) }, nil
+	})
+}
+
+// changeLetters returns the letters of a change, giving new ones to new keywords. The lock
+// of the uidlist is held.
+func (b *box) changeLetters(ctx context.Context, change mailbox.FlagChange) (string, error) {
+	letters := lettersOf(change.Flags.System)
+	if change.Op != mailbox.RemoveFlags {
+		more := ""
+		if len(change.Flags.Keywords) > 0 {
+			var err error
+			if more, err = b.writeKeywords(ctx, change.Flags.Keywords); err != nil {
+				return "", err
+			}
+		}
+		return letters + more, nil
+	}
+	for _, k := range change.Flags.Keywords {
+		if l, ok := b.keys.find(k); ok {
+			letters += string(rune(l))
+		}
+	}
+	return letters, nil
+}
+
+// setLetters renames one message's file. A file in new stays there if its letters do.
+func (b *box) setLetters(e *entry, op mailbox.FlagOp, letters string) error {
+	suffix := changeSuffix(e.suffix, op, letters)
+	_, was, _ := splitFlags(e.suffix)
+	if _, now, _ := splitFlags(suffix); now == was {
+		return nil
+	}
+	return b.moveToCur(e, suffix)
+}
+
+// moveToCur renames an entry's file to cur with a suffix. The error wraps os.ErrNotExist
+// where the file is not where it was.
+func (b *box) moveToCur(e *entry, suffix string) error {
+	from, to := b.path(e), filepath.Join(b.dirPath(curDir), e.base+suffix)
+	if from == to {
+		return nil
+	}
+	b.keepSaved(e, from)
+	if err := b.h.renameNew(from, to); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.place(e, suffix, false)
+	b.mu.Unlock()
+	return nil
+}
+
+// keepSaved notes the save date, which is the file's ctime until a rename changes that.
+func (b *box) keepSaved(e *entry, path string) {
+	if e.saved != 0 {
+		return
+	}
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) == nil {
+		b.mu.Lock()
+		e.saved = st.Ctim.Nano()
+		b.mu.Unlock()
+	}
+}
+
+// eachBatch calls a function for every message of uids that exists, in batches under the
+// uidlist's lock. begin is called when the lock has been taken. Messages whose file was not
+// where it should be are looked for and tried again.
+func (b *box) eachBatch(ctx context.Context, uids []mailbox.UID, begin func() (func(*entry) error, error)) error {
+	if err := b.lock(ctx); err != nil {
+		return err
+	}
+	defer b.unlock()
+	if !b.loaded || b.fresh {
+		if err := b.syncLocked(ctx, false); err != nil {
+			return err
+		}
+	}
+	for round := range maxRounds {
+		var retry []mailbox.UID
+		for part := range slices.Chunk(uids, batch) {
+			if err := ctx.Err(); err != nil {
+				return b.wrap("changing", err)
+			}
+			again, err := b.oneBatch(ctx, part, begin)
+			if err != nil {
+				return err
+			}
+			retry = append(retry, again...)
+		}
+		if len(retry) == 0 {
+			return nil
+		}
+		if round == maxRounds-1 {
+			return b.wrap("changing", fmt.Errorf("%d messages are being renamed all the time", len(retry)))
+		}
+		if err := b.syncLocked(ctx, true); err != nil {
+			return err
+		}
+		uids = retry
+	}
+	return nil
+}
+
+func (b *box) oneBatch(ctx context.Context, uids []mailbox.UID, begin func() (func(*entry) error, error)) (again []mailbox.UID, err error) {
+	unlock := b.tryLockList(ctx)
+	defer unlock()
+	change, err := begin()
+	if err != nil {
+		return nil, err
+	}
+	own := b.beginOwn()
+	defer func() {
+		own.end()
+		b.publish()
+	}()
+	for _, uid := range uids {
+		e := b.find(uid)
+		if e == nil || !e.present || e.msg == nil {
+			continue
+		}
+		switch err := change(e); {
+		case err == nil:
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrExist):
+			again = append(again, uid)
+		default:
+			return again, b.wrap(fmt.Sprintf("changing UID %d of", uid), err)
+		}
+	}
+	return again, nil
+}
+
+// Expunge removes messages. A lock that cannot be had, as on a full disk, does not keep it
+// from that. When it returns the messages are durably gone.
+func (m *Mailbox) Expunge(ctx context.Context, uids []mailbox.UID) error {
+	b := m.b
+	var synced [2]bool
+	err := b.eachBatch(ctx, uids, func() (func(*entry) error, error) {
+		return func(e *entry) error {
+			dir := dirOf(e)
+			if err := b.h.faults.Remove(b.path(e)); err != nil {
+				return err
+			}
+			synced[dir] = true
+			b.mu.Lock()
+			b.lose(e)
+			b.mu.Unlock()
+			return nil
+		}, nil
+	})
+	for i, changed := range synced {
+		if changed {
+			err = errors.Join(err, b.h.faults.SyncDir(b.dirPath(i)))
+		}
+	}
+	return err
+}
+
+// ClaimRecent moves messages from new to cur and returns those that no session was told of.
+func (m *Mailbox) ClaimRecent(ctx context.Context) ([]mailbox.UID, error) {
+	b := m.b
+	if err := b.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer b.unlock()
+	var claimed []mailbox.UID
+	for range maxRounds {
+		if err := b.syncLocked(ctx, false); err != nil {
+			return claimed, err
+		}
+		again, err := b.claim(ctx, &claimed)
+		if err != nil {
+			return claimed, err
+		}
+		if !again {
+			break
+		}
+		b.dirs = [2]dirState{}
+	}
+	slices.Sort(claimed)
+	return claimed, nil
+}
+
+func (b *box) claim(ctx context.Context, claimed *[]mailbox.UID) (again bool, err error) {
+	if len(b.recents) == 0 {
+		return false, nil
+	}
+	unlock := b.tryLockList(ctx)
+	defer unlock()
+	own := b.beginOwn()
+	defer func() {
+		own.end()
+		b.publish()
+	}()
+	start := time.Now()
+	for e := range b.recents {
+		if e.msg == nil {
+			continue
+		}
+		if e.inNew {
+			switch err := b.moveToCur(e, changeSuffix(e.suffix, mailbox.AddFlags, "")); {
+			case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrExist):
+				again = true
+				continue
+			case readOnly(err):
+				// Told once in this process all the same.
+			case err != nil:
+				return false, b.wrap("moving new messages of", err)
+			}
+		}
+		b.mu.Lock()
+		e.recent = false
+		delete(b.recents, e)
+		b.touch(e)
+		b.mu.Unlock()
+		*claimed = append(*claimed, e.uid)
+		if time.Since(start) > time.Second {
+			return true, nil // let others have the lock
+		}
+	}
+	return again, nil
+}

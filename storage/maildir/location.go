@@ -1,0 +1,176 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// A Layout is the way in which folders become directories.
+type Layout string
+
+const (
+	// PlusPlus is Maildir++: the folder A.B is the directory .A.B of the root.
+	PlusPlus Layout = "maildir++"
+	// FS nests directories: A/B.
+	FS Layout = "fs"
+)
+
+// separator is what joins the levels of a folder's name on disk.
+func (l Layout) separator() byte {
+	if l == FS {
+		return '/'
+	}
+	return '.'
+}
+
+// A Location says where one user's mail is and how it is laid out: what Dovecot's
+// mail_location says. Two programs on one Maildir must agree on it, or they give
+// different UIDs to the same file.
+type Location struct {
+	Root    string // absolute path
+	Layout  Layout // "" means PlusPlus
+	Control string // root of the tree of uidlists, keywords and subscriptions; "" means Root
+	Index   string // directory of our index; "" means Root, "MEMORY" means none
+	Inbox   string // directory of INBOX, where it is not the root
+	// DirName is the directory below each folder's that holds cur, new and tmp; FS only.
+	DirName string
+	// Subscriptions is the name of the file with the subscribed names; "" means
+	// "subscriptions".
+	Subscriptions string
+	// UTF8 says that names on disk are UTF-8 instead of modified UTF-7.
+	UTF8 bool
+	// DropParents removes parents that are no folders themselves when they become empty
+	// (Dovecot's NO-NOSELECT); FS only.
+	DropParents bool
+}
+
+// ErrLocation reports a location that cannot be understood.
+var ErrLocation = errors.New("maildir: mail location")
+
+// ParseLocation reads a location in Dovecot's form, such as
+// "maildir:~/Maildir:INDEX=/ix:LAYOUT=fs". home replaces a leading "~"; variables must
+// have been expanded. "::" stands for a colon. Parts that matter only to Dovecot's own
+// index files are accepted and ignored; parts that would change what is stored and are not
+// supported, and unknown ones, are refused with an error that wraps ErrLocation.
+func ParseLocation(setting, home string) (Location, error) {
+	kind, rest, ok := strings.Cut(setting, ":")
+	if !ok || kind != "maildir" {
+		return Location{}, fmt.Errorf("%w: %q does not begin with \"maildir:\"", ErrLocation, setting)
+	}
+	parts := splitColons(rest)
+	l := Location{Layout: PlusPlus}
+	var err error
+	if l.Root, err = expand(parts[0], home); err != nil {
+		return Location{}, err
+	}
+	for _, p := range parts[1:] {
+		key, value, _ := strings.Cut(p, "=")
+		if err := l.set(key, value, home); err != nil {
+			return Location{}, err
+		}
+	}
+	return l, l.check()
+}
+
+func (l *Location) set(key, value, home string) (err error) {
+	switch key {
+	case "INDEX":
+		if value == "MEMORY" {
+			l.Index = value
+			return nil
+		}
+		l.Index, err = expand(value, home)
+	case "CONTROL":
+		l.Control, err = expand(value, home)
+	case "INBOX":
+		l.Inbox, err = expand(value, home)
+	case "LAYOUT":
+		switch Layout(strings.ToLower(value)) {
+		case PlusPlus:
+			l.Layout = PlusPlus
+		case FS:
+			l.Layout = FS
+		default:
+			return fmt.Errorf("%w: LAYOUT=%s: only maildir++ and fs are supported", ErrLocation, value)
+		}
+	case "DIRNAME":
+		l.DirName = value
+	case "SUBSCRIPTIONS":
+		l.Subscriptions = value
+	case "UTF-8":
+		l.UTF8 = true
+	case "NO-NOSELECT":
+		l.DropParents = true
+	case "INDEXCACHE", "LISTINDEX", "ITERINDEX", "VOLATILEDIR":
+		// These concern files that only Dovecot reads and writes.
+	case "INDEXPVT", "ALT", "FULLDIRNAME", "MAILBOXDIR", "BROKENCHAR", "AUTOCREATE", "SUBSCRIPTIONSDIR":
+		return fmt.Errorf("%w: %s is not supported", ErrLocation, key)
+	default:
+		return fmt.Errorf("%w: unknown part %q", ErrLocation, key)
+	}
+	return err
+}
+
+// check fills in defaults and finds contradictions.
+func (l *Location) check() error {
+	if l.Layout == "" {
+		l.Layout = PlusPlus
+	}
+	switch {
+	case l.Layout != PlusPlus && l.Layout != FS:
+		return fmt.Errorf("%w: unknown layout %q", ErrLocation, l.Layout)
+	case !filepath.IsAbs(l.Root):
+		return fmt.Errorf("%w: root %q is not an absolute path", ErrLocation, l.Root)
+	case l.DirName != "" && l.Layout != FS:
+		return fmt.Errorf("%w: DIRNAME needs LAYOUT=fs", ErrLocation)
+	case l.DirName != "" && !plainName(l.DirName):
+		return fmt.Errorf("%w: DIRNAME=%s: not a plain file name", ErrLocation, l.DirName)
+	case l.Subscriptions != "" && !plainName(l.Subscriptions):
+		return fmt.Errorf("%w: SUBSCRIPTIONS=%s: not a plain file name", ErrLocation, l.Subscriptions)
+	}
+	for _, p := range []string{l.Control, l.Inbox} {
+		if p != "" && !filepath.IsAbs(p) {
+			return fmt.Errorf("%w: %q is not an absolute path", ErrLocation, p)
+		}
+	}
+	if l.Index != "" && l.Index != "MEMORY" && !filepath.IsAbs(l.Index) {
+		return fmt.Errorf("%w: %q is not an absolute path", ErrLocation, l.Index)
+	}
+	return nil
+}
+
+func plainName(s string) bool { return s == filepath.Base(s) && s != "." && s != ".." && s != "/" }
+
+// splitColons splits at single colons.
+func splitColons(s string) []string {
+	parts := []string{""}
+	for i := 0; i < len(s); i++ {
+		last := len(parts) - 1
+		switch {
+		case s[i] != ':':
+			parts[last] += s[i : i+1]
+		case i+1 < len(s) && s[i+1] == ':':
+			parts[last] += ":"
+			i++
+		default:
+			parts = append(parts, "")
+		}
+	}
+	return parts
+}
+
+// expand replaces "~" and cleans a path.
+func expand(path, home string) (string, error) {
+	if path == "~" || strings.HasPrefix(path, "~/") {
+		if home == "" {
+			return "", fmt.Errorf("%w: %q needs a home directory", ErrLocation, path)
+		}
+		path = filepath.Join(home, path[1:])
+	}
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("%w: %q is not an absolute path", ErrLocation, path)
+	}
+	return filepath.Clean(path), nil
+}

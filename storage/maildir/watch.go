@@ -1,0 +1,239 @@
+package maildir
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// settle is how long events of one mailbox are gathered before it is looked at.
+	settle = 30 * time.Millisecond
+	// pollInterval is how often a mailbox is looked at that the kernel does not watch.
+	pollInterval = 5 * time.Second
+)
+
+// WatcherOptions are settings of a Watcher. The zero value works.
+type WatcherOptions struct {
+	Interval time.Duration // between looks where the kernel cannot watch; 0 means 5 s
+	PollOnly bool          // do not ask the kernel, for file systems that tell nothing (NFS)
+	Logger   *slog.Logger  // nil is silent
+}
+
+// A Watcher tells of changes that other programs make in mailboxes. A process needs one,
+// whatever the number of users: it watches only mailboxes that somebody waits on. Where the
+// kernel has no more watches to give it looks from time to time. The caller closes it after
+// the hierarchies that use it.
+type Watcher struct {
+	interval time.Duration
+	pollOnly bool
+	log      *slog.Logger
+	stop     chan struct{}
+	running  sync.WaitGroup
+
+	mu      sync.Mutex
+	kernel  *fsnotify.Watcher // made when first needed
+	dirs    map[string]map[*watch]struct{}
+	polled  map[*watch]struct{}
+	polling bool
+	closed  bool
+}
+
+// A watch is one mailbox that somebody waits on.
+type watch struct {
+	dirs  []string
+	wake  func()
+	timer *time.Timer // set while events are gathered
+	off   bool
+}
+
+// NewWatcher returns a Watcher. It takes no resources until something is watched.
+func NewWatcher(o WatcherOptions) *Watcher {
+	if o.Interval == 0 {
+		o.Interval = pollInterval
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Watcher{interval: o.Interval, pollOnly: o.PollOnly, log: o.Logger, stop: make(chan struct{}),
+		dirs: map[string]map[*watch]struct{}{}, polled: map[*watch]struct{}{}}
+}
+
+// Close ends all watches.
+func (w *Watcher) Close() error {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return nil
+	}
+	w.closed = true
+	close(w.stop)
+	kernel := w.kernel
+	w.mu.Unlock()
+	var err error
+	if kernel != nil {
+		err = kernel.Close()
+	}
+	w.running.Wait()
+	return err
+}
+
+// add calls wake, in a goroutine of its own, after something has changed in the
+// directories, and now and then for nothing.
+func (w *Watcher) add(dirs []string, wake func()) *watch {
+	s := &watch{dirs: dirs, wake: wake}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		s.off = true
+		return s
+	}
+	for _, dir := range dirs {
+		if !w.watchDir(dir, s) {
+			w.poll(s)
+			break
+		}
+	}
+	return s
+}
+
+// watchDir asks the kernel. w.mu is held.
+func (w *Watcher) watchDir(dir string, s *watch) bool {
+	if w.pollOnly {
+		return false
+	}
+	if w.kernel == nil {
+		kernel, err := fsnotify.NewWatcher()
+		if err != nil {
+			w.log.Warn("maildir: no inotify, looking from time to time", "error", err)
+			w.pollOnly = true
+			return false
+		}
+		w.kernel = kernel
+		w.running.Go(w.run)
+	}
+	if w.dirs[dir] == nil {
+		if err := w.kernel.Add(dir); err != nil {
+			w.log.Warn("maildir: cannot watch, looking from time to time", "dir", dir, "error", err)
+			return false
+		}
+		w.dirs[dir] = map[*watch]struct{}{}
+	}
+	w.dirs[dir][s] = struct{}{}
+	return true
+}
+
+// poll looks after a watch from time to time. w.mu is held.
+func (w *Watcher) poll(s *watch) {
+	w.polled[s] = struct{}{}
+	if w.polling {
+		return
+	}
+	w.polling = true
+	w.running.Go(func() {
+		t := time.NewTicker(w.interval)
+		defer t.Stop()
+		for {
+			select {
+			case <-w.stop:
+				return
+			case <-t.C:
+			}
+			w.mu.Lock()
+			if len(w.polled) == 0 {
+				w.polling = false
+				w.mu.Unlock()
+				return
+			}
+			for s := range w.polled {
+				w.gather(s)
+			}
+			w.mu.Unlock()
+		}
+	})
+}
+
+// remove ends a watch.
+func (w *Watcher) remove(s *watch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.off = true
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	delete(w.polled, s)
+	for _, dir := range s.dirs {
+		if w.dirs[dir] == nil {
+			continue
+		}
+		delete(w.dirs[dir], s)
+		if len(w.dirs[dir]) == 0 {
+			delete(w.dirs, dir)
+			if !w.closed {
+				_ = w.kernel.Remove(dir) // the directory may be gone
+			}
+		}
+	}
+}
+
+func (w *Watcher) run() {
+	for {
+		select {
+		case e, ok := <-w.kernel.Events:
+			if !ok {
+				return
+			}
+			w.event(e)
+		case err, ok := <-w.kernel.Errors:
+			if !ok {
+				return
+			}
+			if !errors.Is(err, fsnotify.ErrEventOverflow) {
+				w.log.Warn("maildir: watching", "error", err)
+			}
+			w.wakeAll()
+		}
+	}
+}
+
+func (w *Watcher) event(e fsnotify.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for s := range w.dirs[filepath.Dir(e.Name)] {
+		w.gather(s)
+	}
+	for s := range w.dirs[e.Name] { // the directory itself went away
+		w.gather(s)
+	}
+}
+
+func (w *Watcher) wakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, watches := range w.dirs {
+		for s := range watches {
+			w.gather(s)
+		}
+	}
+}
+
+// gather wakes once for the events of a short time. w.mu is held.
+func (w *Watcher) gather(s *watch) {
+	if s.timer != nil || s.off {
+		return
+	}
+	s.timer = time.AfterFunc(settle, func() {
+		w.mu.Lock()
+		s.timer = nil
+		off := s.off
+		w.mu.Unlock()
+		if !off {
+			s.wake()
+		}
+	})
+}
