@@ -191,6 +191,8 @@ func parseECPrivateKey(info *curveInfo, der cryptobyte.String) (*PrivateKey, err
 	if !inner.ReadASN1BitStringAsBytes(&bits) {
 		return nil, badKey("bad private key encoding")
 	}
+	// OpenSSL believes the point that stands beside the scalar. A pair that does not match
+	// would give the key an ID under which nothing opens.
 	if point, err := info.decodePoint(bits); err != nil || !bytes.Equal(point, k.pub.point) {
 		return nil, badKey("private value and public point do not belong together")
 	}

@@ -58,7 +58,7 @@ const (
 )
 
 // String returns "none", "hmac" or "aead".
-func (i Integrity) String() string { return [...]string{"none", "hmac", "aead"}[i] }
+func (i Integrity) String() string { return nameOf(int(i), "none", "hmac", "aead") }
 
 // A Recipient is one key that a stream is encrypted to.
 type Recipient struct {

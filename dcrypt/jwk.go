@@ -1,7 +1,6 @@
 package dcrypt
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
@@ -54,7 +53,7 @@ func (j *jsonKey) curve() (*curveInfo, error) {
 	return info, nil
 }
 
-// field decodes base64url without padding. An octet string longer than an RSA number
+// jwkField decodes base64url without padding. An octet string longer than an RSA number
 // is refused.
 func jwkField(s string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
@@ -142,7 +141,10 @@ func parsePrivateJWK(text []byte) (*PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(k.pub.id[:], pub.id[:]) {
+	// The point in the text names the key; a private value that belongs to another would
+	// open nothing that is encrypted to it.
+	if !k.pub.Equal(pub) {
+		k.Destroy()
 		return nil, badKey("private value and public point do not belong together")
 	}
 	return k, nil

@@ -29,6 +29,9 @@ const (
 	FormatJWK
 )
 
+// String returns "v1", "v2", "pem" or "jwk".
+func (f KeyFormat) String() string { return nameOf(int(f)-1, "v1", "v2", "pem", "jwk") }
+
 // Protection says what it takes to open a private key text.
 type Protection int
 
@@ -38,6 +41,16 @@ const (
 	ByPassword             // by a password
 	ByKey                  // by another key pair
 )
+
+// String returns "none", "password" or "key".
+func (p Protection) String() string { return nameOf(int(p), "none", "password", "key") }
+
+func nameOf(i int, names ...string) string {
+	if i < 0 || i >= len(names) {
+		return "unknown"
+	}
+	return names[i]
+}
 
 // KeyInfo is what a key text says about itself without being opened. Nothing of it is
 // authenticated.

@@ -75,7 +75,7 @@ func TestDovecotReadsOurs(t *testing.T) {
 		if c.oid == nil || c.mode == modeChaCha { // chacha20-poly1305 needs 2.4
 			continue
 		}
-		for _, d := range []string{"md5", "sha1", "sha256", "sha384", "sha512"} {
+		for _, d := range []string{"md5", "sha1", "sha256", "sha384", "sha512", "sha3-256", "sha3-512"} {
 			plain := fill(7, 1+len(c.name)*len(d)) // odd sizes
 			read(c.name+"-"+d, encrypt(t, k.Public(), WriterOptions{Cipher: c.name, Digest: d}, plain, 50), string(k.Text()), "", plain)
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -349,6 +350,43 @@ func TestChangeAfterOpen(t *testing.T) {
 		}
 		if n, err = r.ReadAt(p, 5*chunkSize); n != 0 || !errors.Is(err, ErrAuth) {
 			t.Errorf("%s: asked again: %d octets, %v", name, n, err)
+		}
+	}
+}
+
+// TestMemoryIsBounded counts all that is allocated while a large stream passes.
+func TestMemoryIsBounded(t *testing.T) {
+	k := testKeys()[Prime256v1]
+	const size = 24 << 20
+	for _, c := range []string{"aes-256-gcm", "chacha20-poly1305", "aes-256-cbc"} {
+		stream := encrypt(t, k.Public(), WriterOptions{Cipher: c}, make([]byte, size), size)
+		var before, after runtime.MemStats
+		buf := make([]byte, chunkSize)
+		runtime.ReadMemStats(&before)
+		r, err := Open(bytes.NewReader(stream), int64(len(stream)), KeyList{k})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for off := int64(0); off < r.Size(); off += chunkSize {
+			if _, err := r.ReadAt(buf, off); err != nil && err != io.EOF {
+				t.Fatal(err)
+			}
+		}
+		w, err := NewWriter(io.Discard, k.Public(), WriterOptions{Cipher: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range size / chunkSize {
+			if _, err := w.Write(buf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > 2<<20 {
+			t.Errorf("%s: %d octets allocated for a message of %d", c, got, size)
 		}
 	}
 }
