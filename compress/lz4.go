@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/pierrec/lz4/v4"
 )
@@ -19,19 +20,32 @@ type lz4Writer struct {
 	w       io.Writer
 	err     error
 	started bool // header written
-	closed  bool
-	n       int // bytes waiting in buf
+	n       int  // bytes waiting in buf
 	buf     [lz4ChunkLen]byte
 	out     []byte
 	enc     lz4.Compressor
 }
 
-func newLZ4Writer(w io.Writer) *lz4Writer { return &lz4Writer{w: w} }
+// lz4Pool holds writers between messages: their tables are larger than most mail.
+var lz4Pool sync.Pool
+
+func newLZ4Writer(w io.Writer) io.WriteCloser {
+	z, ok := lz4Pool.Get().(*lz4Writer)
+	if !ok {
+		z = new(lz4Writer)
+	}
+	z.Reset(w)
+	return &pooledWriter{z, &lz4Pool}
+}
+
+// Reset forgets the text that was written before.
+func (z *lz4Writer) Reset(w io.Writer) {
+	clear(z.buf[:])
+	clear(z.out)
+	z.w, z.err, z.started, z.n = w, nil, false, 0
+}
 
 func (z *lz4Writer) Write(p []byte) (n int, err error) {
-	if z.closed {
-		return 0, fmt.Errorf("compress: write after close: %w", io.ErrClosedPipe)
-	}
 	for len(p) > 0 && z.err == nil {
 		c := copy(z.buf[z.n:], p)
 		z.n, n, p = z.n+c, n+c, p[c:]
@@ -45,10 +59,6 @@ func (z *lz4Writer) Write(p []byte) (n int, err error) {
 // Close writes the last chunk. The header alone is an empty text; a block that
 // yields nothing would be a fatal assertion in Dovecot.
 func (z *lz4Writer) Close() error {
-	if z.closed {
-		return z.err
-	}
-	z.closed = true
 	z.header()
 	if z.n > 0 {
 		z.flush()

@@ -54,8 +54,8 @@ type resetWriter interface {
 }
 
 // The pools hold encoders between messages: building one costs some 30 times what
-// a small message does. They are caches without meaning; what is in them has been
-// reset.
+// a small message does. They are caches without meaning. What is in them has been
+// reset, but the encoders' buffers may hold text until they are used again.
 var (
 	gzipPools [10]sync.Pool // by Dovecot's level
 	zstdPools [zstd.SpeedBestCompression + 1]sync.Pool

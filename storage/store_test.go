@@ -284,7 +284,7 @@ func TestFaults(t *testing.T) {
 				b := newInbox(t)
 				fail, steps := storagetest.FailAt(n, broken)
 				s := storage.New(&storagetest.Faulty{Backend: b, Fail: fail})
-				_, err := trySave(t, s, mail(200_000), key.Public(), storage.Options{Version: version, Compression: m})
+				_, err := trySave(t, s, mail(70_000), key.Public(), storage.Options{Version: version, Compression: m})
 				if steps() < n {
 					if err != nil || b.View().Len() != 1 {
 						t.Errorf("v%d %s without a fault: %v", version, m, err)
