@@ -127,8 +127,21 @@ func newPrivateRSA(key *rsa.PrivateKey) (*PrivateKey, error) {
 	return &PrivateKey{pub: pub, rsa: key}, nil
 }
 
-// GenerateKey makes a key on any curve that ParseCurve knows.
+// GenerateKey makes a key on prime256v1, secp384r1, secp521r1, X25519 or X448. On
+// another curve it returns an *UnsupportedError: keys that exist there are used, but new
+// ones are made only where the arithmetic is constant-time.
 func GenerateKey(c Curve) (*PrivateKey, error) {
+	switch c {
+	case Prime256v1, Secp384r1, Secp521r1, X25519, X448:
+		return generateKey(c)
+	}
+	if _, err := curveByName(c); err != nil {
+		return nil, err
+	}
+	return nil, &UnsupportedError{What: "making a key on curve " + string(c) + "; choose prime256v1, secp384r1 or secp521r1"}
+}
+
+func generateKey(c Curve) (*PrivateKey, error) {
 	info, err := curveByName(c)
 	if err != nil {
 		return nil, err

@@ -409,7 +409,7 @@ func TestDecodeKeySetting(t *testing.T) {
 
 func TestDestroy(t *testing.T) {
 	for _, c := range curves {
-		k, err := GenerateKey(c.curve)
+		k, err := generateKey(c.curve)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -474,6 +474,11 @@ func TestCurvesAndIDs(t *testing.T) {
 		}
 		if _, err := GenerateKey(Curve(name)); !errors.As(err, &u) {
 			t.Errorf("GenerateKey(%.20q): %v", name, err)
+		}
+	}
+	for _, c := range []Curve{Secp256k1, BrainpoolP384r1, Secp224r1} {
+		if _, err := GenerateKey(c); !errors.As(err, &u) {
+			t.Errorf("GenerateKey(%s), whose arithmetic is not constant-time: %v", c, err)
 		}
 	}
 	id, err := ParseKeyID(k1ID)

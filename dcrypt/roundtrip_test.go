@@ -29,7 +29,7 @@ func fill(seed byte, n int) []byte {
 var testKeys = sync.OnceValue(func() map[Curve]*PrivateKey {
 	keys := make(map[Curve]*PrivateKey)
 	for _, c := range curves {
-		k, err := GenerateKey(c.curve)
+		k, err := generateKey(c.curve)
 		if err != nil {
 			panic(err)
 		}

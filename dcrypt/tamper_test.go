@@ -251,7 +251,7 @@ func TestBadPoints(t *testing.T) {
 
 func TestAgreementIsSymmetric(t *testing.T) {
 	for _, info := range curves {
-		a, err := GenerateKey(info.curve)
+		a, err := generateKey(info.curve)
 		if err != nil {
 			t.Fatal(err)
 		}
