@@ -39,8 +39,9 @@
 //   - Of a text/plain in US-ASCII and 7bit without any other field Dovecot sends the
 //     type as written the first time and in lower case from its cache; here always
 //     as written.
-//   - HEADER.FIELDS gives a field whose name has a NUL, or that ends in a bare CR, as
-//     it stands, and finds it only by the whole name.
+//   - HEADER.FIELDS of an embedded message without a blank line ends where its header
+//     ends; Dovecot goes on into the next part.
+//   - HEADER.FIELDS gives a field whose name has a NUL as it stands.
 //   - Limits: Dovecot has the same depth and number of parts, but no bound on header
 //     fields, parameters and addresses.
 package message

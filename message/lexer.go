@@ -53,43 +53,45 @@ func (l *lexer) space() state {
 }
 
 // skipComment skips a comment, which may nest. An unfinished one takes all that is
-// left and is an error.
+// left and is an error; of its text only what stands before the last fold, escape or
+// NUL is kept, as in Dovecot.
 func (l *lexer) skipComment() bool {
-	if l.keep {
-		l.comment = l.comment[:0]
-	}
-	level := 0
-	text := func(p []byte) {
+	l.comment = l.comment[:0]
+	level, kept := 0, 0
+	text := func(c ...byte) {
 		if l.keep {
-			l.comment = append(l.comment, p...)
+			l.comment = append(l.comment, c...)
 		}
 	}
 	for i := 0; i < len(l.b); i++ {
 		switch c := l.b[i]; c {
 		case '(':
 			if level++; level > 1 {
-				text(l.b[i : i+1])
+				text(c)
 			}
 		case ')':
 			if level--; level == 0 {
 				l.b = l.b[i+1:]
 				return true
 			}
-			text(l.b[i : i+1])
+			text(c)
 		case '\\':
 			if i+1 < len(l.b) && l.b[i+1] != '\r' && l.b[i+1] != '\n' && l.b[i+1] != 0 {
 				i++
+				kept = len(l.comment)
 			}
-			text(l.b[i : i+1])
+			text(l.b[i])
 		case '\n':
 			l.comment = bytes.TrimSuffix(l.comment, cr)
+			kept = len(l.comment)
 		case 0:
-			text([]byte(nulText))
+			text(nulText[0], nulText[1], nulText[2])
+			kept = len(l.comment)
 		default:
-			text(l.b[i : i+1])
+			text(c)
 		}
 	}
-	l.b, l.comment = nil, l.comment[:0]
+	l.b, l.comment = nil, l.comment[:kept]
 	return false
 }
 

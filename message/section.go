@@ -92,6 +92,9 @@ func HeaderFields(header []byte, names []string, not bool) []byte {
 	if not {
 		return append(out, header[n:]...)
 	}
+	if bytes.HasSuffix(out, cr) { // the header ends there: half a line end
+		return append(out, '\n')
+	}
 	return append(out, "\r\n"...)
 }
 

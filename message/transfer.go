@@ -79,7 +79,7 @@ func (b *base64Step) next(dst []byte, src *bufio.Reader) ([]byte, error) {
 		c, err := src.ReadByte()
 		if err == io.EOF {
 			if n > 0 && !b.lenient {
-				err = fmt.Errorf("%w: base64 ends within a group", ErrEncoding)
+				return dst, fmt.Errorf("%w: base64 ends within a group", ErrEncoding)
 			}
 			if n-pad > 1 {
 				dst, _ = appendQuantum(dst, q[:n-pad])
