@@ -28,9 +28,9 @@ func (d *Decoder) DateTime() (time.Time, error) {
 }
 
 func validZone(q []byte) bool {
-	h, ok1 := parseNumber(q[len(q)-4:len(q)-2], 23)
-	m, ok2 := parseNumber(q[len(q)-2:], 59)
-	return ok1 && ok2 && h >= 0 && m >= 0
+	_, hours := parseNumber(q[len(q)-4:len(q)-2], 23)
+	_, minutes := parseNumber(q[len(q)-2:], 59)
+	return hours && minutes
 }
 
 // Date reads a date such as 1-Feb-1994, quoted or not. It is midnight UTC.

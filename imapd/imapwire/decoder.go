@@ -117,7 +117,8 @@ func (d *Decoder) Next() error {
 }
 
 // Wipe overwrites the current line and what was consumed of the buffer, for they
-// hold a password after LOGIN and AUTHENTICATE.
+// hold a password after LOGIN and AUTHENTICATE. Skip the command first: Wipe also
+// forgets what literals the line announces.
 func (d *Decoder) Wipe() {
 	clear(d.line[:cap(d.line)])
 	d.line, d.pos = d.line[:0], 0
@@ -125,13 +126,13 @@ func (d *Decoder) Wipe() {
 }
 
 // RawLine reads one line that is no command: the answer to a continuation request.
-// The slice is valid until the next call; Wipe clears it.
+// The slice is valid until the next call; Wipe clears it. Skip still drops a literal
+// that the line announces: a client may have gone on with a command.
 func (d *Decoder) RawLine() ([]byte, error) {
 	d.used = 0
 	if err := d.readLine(); err != nil {
 		return nil, err
 	}
-	d.pos = len(d.line)
 	return d.line, nil
 }
 

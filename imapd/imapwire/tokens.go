@@ -110,6 +110,9 @@ func (d *Decoder) while(ok func(byte) bool) []byte {
 	return d.line[start:d.pos]
 }
 
+// IsAtomChar reports whether an atom may hold c.
+func IsAtomChar(c byte) bool { return isAtom(c) }
+
 func isAtom(c byte) bool {
 	return c > 0x20 && c < 0x7f && !strings.ContainsRune(`(){%*"\]`, rune(c))
 }

@@ -1,0 +1,82 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"mailcrypt/mailbox"
+	"mailcrypt/storage"
+)
+
+// A login is what a session does with a user who has logged in: account.Login, by
+// the methods that are used here.
+type login interface {
+	User() string
+	Alert() string
+	Separator() byte
+	AppendLimit() int64
+	List(ctx context.Context) ([]storage.Folder, error)
+	SpecialUse() map[string]string
+	Subscriptions(ctx context.Context) ([]string, error)
+	Subscribe(ctx context.Context, name string, on bool) error
+	Create(ctx context.Context, name string) error
+	Delete(ctx context.Context, name string) error
+	Rename(ctx context.Context, from, to string) error
+	Open(ctx context.Context, name string, readOnly bool) (box, error)
+	Close() error
+}
+
+// A box is one session's use of a mailbox: account.Mailbox.
+type box interface {
+	Name() string
+	ReadOnly() bool
+	View() *mailbox.View
+	Sync(ctx context.Context) (*mailbox.View, error)
+	Changed() <-chan struct{}
+	ClaimRecent(ctx context.Context) ([]mailbox.UID, error)
+	Stat(ctx context.Context, uid mailbox.UID) (mailbox.Message, error)
+	Read(ctx context.Context, uid mailbox.UID) (content, error)
+	SizeOf(ctx context.Context, uid mailbox.UID) (int64, error)
+	Append(ctx context.Context, info mailbox.SaveInfo) (appender, error)
+	SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) error
+	Expunge(ctx context.Context, uids []mailbox.UID) error
+	Copy(ctx context.Context, uids []mailbox.UID, to string) (copied, error)
+	Move(ctx context.Context, uids []mailbox.UID, to string) (copied, error)
+	Close() error
+}
+
+// content is the plaintext of one message with CRLF line ends: storage.Message.
+type content interface {
+	io.ReaderAt
+	Size() int64
+	Close() error
+}
+
+// An appender takes a message that is being saved: storage.Appender.
+type appender interface {
+	io.Writer
+	Commit() (mailbox.UID, error)
+	Abort() error
+}
+
+// copied is the result of a copy: account.CopyResult.
+type copied struct {
+	uidValidity uint32
+	from, to    []mailbox.UID
+}
+
+type authenticate func(ctx context.Context, user string, password []byte, remote net.Addr) (login, error)
+
+var (
+	errAuth      = errors.New("imapd: authentication failed")
+	errTemporary = errors.New("imapd: temporary failure")
+)
+
+// unreadable is the error for a message whose plaintext cannot be had:
+// *storage.ReadError. Reason is safe to show to a client.
+type unreadable interface {
+	error
+	Reason() string
+}

@@ -1,0 +1,74 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"mailcrypt/account"
+	"mailcrypt/mailbox"
+)
+
+// An Authenticator checks a user's password and opens the account. The error wraps
+// account.ErrAuth where user or password are wrong, and account.ErrTemporary where that
+// could not be found out. The password is overwritten once Login has returned.
+type Authenticator interface {
+	Login(ctx context.Context, user string, password []byte, remote net.Addr) (*account.Login, error)
+}
+
+// NewServer returns a Server. Call Serve for each listener, and Shutdown at the end.
+func NewServer(o Options) *Server {
+	auth := o.Authenticator
+	return newServer(o, func(ctx context.Context, user string, password []byte, remote net.Addr) (login, error) {
+		l, err := auth.Login(ctx, user, password, remote)
+		switch {
+		case err == nil:
+			return accountLogin{l}, nil
+		case errors.Is(err, account.ErrAuth):
+			return nil, fmt.Errorf("%w: %w", errAuth, err)
+		case errors.Is(err, account.ErrTemporary):
+			return nil, fmt.Errorf("%w: %w", errTemporary, err)
+		}
+		return nil, err
+	})
+}
+
+// accountLogin gives account.Login the types of this package.
+type accountLogin struct{ *account.Login }
+
+func (l accountLogin) Open(ctx context.Context, name string, readOnly bool) (box, error) {
+	b, err := l.Login.Open(ctx, name, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	return accountBox{b}, nil
+}
+
+type accountBox struct{ *account.Mailbox }
+
+func (b accountBox) Read(ctx context.Context, uid mailbox.UID) (content, error) {
+	m, err := b.Mailbox.Read(ctx, uid)
+	if err != nil {
+		return nil, err // not a nil *storage.Message in an interface
+	}
+	return m, nil
+}
+
+func (b accountBox) Append(ctx context.Context, info mailbox.SaveInfo) (appender, error) {
+	a, err := b.Mailbox.Append(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (b accountBox) Copy(ctx context.Context, uids []mailbox.UID, to string) (copied, error) {
+	r, err := b.Mailbox.Copy(ctx, uids, to)
+	return copied{r.UIDValidity, r.From, r.To}, err
+}
+
+func (b accountBox) Move(ctx context.Context, uids []mailbox.UID, to string) (copied, error) {
+	r, err := b.Mailbox.Move(ctx, uids, to)
+	return copied{r.UIDValidity, r.From, r.To}, err
+}

@@ -1,0 +1,174 @@
+package imapd
+
+import (
+	"errors"
+	"slices"
+
+	"mailcrypt/mailbox"
+)
+
+// fetch is FETCH and UID FETCH.
+func (s *session) fetch(c *call) error {
+	set, err := s.setArg()
+	if err != nil {
+		return err
+	}
+	if err := s.dec.SP(); err != nil {
+		return err
+	}
+	items, err := fetchItems(s.dec)
+	if err != nil {
+		return err
+	}
+	if err := s.dec.End(); err != nil {
+		return err
+	}
+	indices, err := s.indices(set, c.uid)
+	if err != nil {
+		return err
+	}
+	if c.uid && items[0].kind != itemUID {
+		items = slices.DeleteFunc(items, func(i fetchItem) bool { return i.kind == itemUID })
+		items = slices.Insert(items, 0, simpleItems["UID"][0])
+	}
+	f := &fetching{session: s, items: items}
+	for _, i := range items {
+		f.text = f.text || i.needsText()
+		f.seen = f.seen || i.seen && !s.box.readOnly
+		f.pieces = f.pieces || i.partial
+	}
+	for _, i := range indices {
+		if err = f.message(i); err != nil || s.enc.Err() != nil {
+			break
+		}
+	}
+	s.box.reader.rest(f.pieces)
+	return errors.Join(err, f.finish(c))
+}
+
+// fetching is a FETCH under way.
+type fetching struct {
+	*session
+	items  []fetchItem
+	text   bool // some item needs plaintext
+	seen   bool // some item sets \Seen
+	pieces bool // some item is partial
+
+	values   []fetchValue
+	marked   []mailbox.UID // to become \Seen
+	unread   failures
+	gone     bool
+	encoding bool // some part has an encoding that BINARY cannot remove
+}
+
+// message answers for one message. Everything that can fail is done before the first
+// octet of the response, but for reading a literal's contents.
+func (f *fetching) message(index int) error {
+	msg := f.box.view.At(index)
+	f.values = f.values[:0]
+	var readErr error
+	if f.text {
+		_, readErr = f.box.reader.open(f.ctx, msg.UID)
+	}
+	noted := false
+	for k := range f.items {
+		item := &f.items[k]
+		if readErr != nil && item.needsText() {
+			continue
+		}
+		v, err := f.value(msg, item)
+		var cte *encodingError
+		switch {
+		case err == nil:
+			f.values = append(f.values, v)
+		case errors.As(err, &cte):
+			f.encoding = true
+		case errors.Is(err, mailbox.ErrNotFound):
+			f.gone = true
+			return nil
+		case noted:
+		default:
+			if noted = true; !f.note(&f.unread, msg.UID, err) {
+				return err
+			}
+		}
+	}
+	switch {
+	case errors.Is(readErr, mailbox.ErrNotFound):
+		f.gone = true
+		return nil
+	case readErr != nil && !noted:
+		noted = true
+		if !f.note(&f.unread, msg.UID, readErr) {
+			return readErr
+		}
+	}
+	if f.seen && !noted && msg.Flags.System&mailbox.Seen == 0 {
+		f.marked = append(f.marked, msg.UID)
+		f.showSeen(msg)
+	}
+	return f.write(index)
+}
+
+// showSeen puts the flags as they will be into the response.
+func (f *fetching) showSeen(msg *mailbox.Message) {
+	flags := msg.Flags
+	flags.System |= mailbox.Seen
+	for k := range f.values {
+		if f.values[k].item.kind == itemFlags {
+			f.values[k].flags = flags
+			return
+		}
+	}
+	item := &simpleItems["FLAGS"][0]
+	f.values = append(f.values, fetchValue{item: item, msg: msg, flags: flags})
+}
+
+// write sends the response of one message.
+func (f *fetching) write(index int) error {
+	if len(f.values) == 0 {
+		return nil
+	}
+	for _, v := range f.values {
+		if v.item.kind == itemFlags {
+			f.announceKeywords(v.flags.Keywords)
+		}
+	}
+	f.enc.Raw("* ").Number(int64(index + 1)).Raw(" FETCH (")
+	for k := range f.values {
+		if k > 0 {
+			f.enc.SP()
+		}
+		if err := f.values[k].write(f.session); err != nil {
+			return &brokenError{err}
+		}
+	}
+	f.enc.Raw(")").CRLF()
+	return nil
+}
+
+// finish sets \Seen and says what went wrong.
+func (f *fetching) finish(c *call) error {
+	if len(f.marked) > 0 {
+		change := mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Seen}}
+		if err := f.box.box.SetFlags(f.ctx, f.marked, change); err != nil {
+			// The client was told otherwise.
+			for _, uid := range f.marked {
+				if i, ok := f.box.view.Find(uid); ok {
+					f.writeFlags(i, f.box.view.At(i), c.uid)
+				}
+			}
+			return err
+		}
+		c.silent = &silence{f.marked, change}
+	}
+	switch {
+	case len(f.unread.list) > 0:
+		return no("UNAVAILABLE", f.report(&f.unread))
+	case f.encoding:
+		return no("UNKNOWN-CTE", "Unknown or invalid content transfer encoding.")
+	case f.gone:
+		return no("EXPUNGEISSUED", "Some of the messages no longer exist.")
+	}
+	return nil
+}

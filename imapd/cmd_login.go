@@ -1,0 +1,214 @@
+package imapd
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	// maxUser is the longest user name that is passed on.
+	maxUser = 1024
+	// maxAuthFails is how many failed logins end a connection.
+	maxAuthFails = 10
+	maxAuthDelay = 15 * time.Second
+)
+
+// starttls is STARTTLS. The handshake begins once the OK is out.
+func (s *session) starttls(*call) error {
+	if err := s.dec.End(); err != nil {
+		return err
+	}
+	switch {
+	case s.tls:
+		return bad("TLS is already active.")
+	case s.srv.opts.TLSConfig == nil:
+		return bad("TLS is not available.")
+	}
+	s.after = func() error {
+		if err := s.startTLS(); err != nil {
+			s.log.Info("TLS handshake", "err", err)
+			return err
+		}
+		return nil
+	}
+	return ok("", "Begin TLS negotiation now.")
+}
+
+// loginCommand is LOGIN.
+func (s *session) loginCommand(*call) error {
+	if !s.secure() {
+		return no("PRIVACYREQUIRED", "Plaintext authentication is not allowed without TLS.")
+	}
+	var user, password []byte
+	defer func() { clear(password) }()
+	err := s.args(func() (err error) {
+		user, err = s.dec.AString()
+		return err
+	}, func() (err error) {
+		password, err = s.dec.AString()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.authenticateUser(user, password)
+}
+
+// authenticate is AUTHENTICATE with PLAIN (RFC 4616) and LOGIN, with an initial
+// response or without (RFC 4959).
+func (s *session) authenticate(*call) error {
+	if err := s.dec.SP(); err != nil {
+		return err
+	}
+	mechanism, err := s.dec.Keyword()
+	if err != nil {
+		return err
+	}
+	var initial []byte
+	if !s.dec.AtEnd() {
+		if err := s.dec.SP(); err != nil {
+			return err
+		}
+		word, err := s.dec.AString()
+		if err != nil {
+			return err
+		}
+		defer clear(word)
+		if err := s.dec.End(); err != nil {
+			return err
+		}
+		if initial, err = decodeSASL(word, true); err != nil {
+			return err
+		}
+		defer clear(initial)
+	}
+	if mechanism != "PLAIN" && mechanism != "LOGIN" {
+		return no("CANNOT", "Unsupported authentication mechanism.")
+	}
+	if !s.secure() {
+		return no("PRIVACYREQUIRED", "Plaintext authentication is not allowed without TLS.")
+	}
+	if mechanism == "LOGIN" {
+		return s.saslLogin(initial)
+	}
+	return s.saslPlain(initial)
+}
+
+func (s *session) saslPlain(response []byte) error {
+	if response == nil {
+		var err error
+		if response, err = s.challenge(""); err != nil {
+			return err
+		}
+		defer clear(response)
+	}
+	parts := bytes.Split(response, []byte{0})
+	if len(parts) != 3 {
+		return bad("Invalid response.")
+	}
+	// Acting for another user is for master users, of which there are none.
+	if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
+		return s.failedLogin(no("AUTHORIZATIONFAILED", "Authorization failed."))
+	}
+	return s.authenticateUser(parts[1], parts[2])
+}
+
+func (s *session) saslLogin(user []byte) (err error) {
+	if user == nil {
+		if user, err = s.challenge("VXNlcm5hbWU6"); err != nil { // "Username:"
+			return err
+		}
+	}
+	password, err := s.challenge("UGFzc3dvcmQ6") // "Password:"
+	if err != nil {
+		return err
+	}
+	defer clear(password)
+	return s.authenticateUser(user, password)
+}
+
+// challenge sends a server challenge, in base64, and returns the decoded answer.
+func (s *session) challenge(text string) ([]byte, error) {
+	s.enc.Raw("+ ").Raw(text).CRLF()
+	if err := s.enc.Flush(); err != nil {
+		return nil, err
+	}
+	line, err := s.dec.RawLine()
+	if err != nil {
+		return nil, err
+	}
+	defer s.dec.Wipe()
+	if len(line) == 1 && line[0] == '*' {
+		return nil, bad("Authentication cancelled.")
+	}
+	return decodeSASL(line, false)
+}
+
+func decodeSASL(word []byte, initial bool) ([]byte, error) {
+	if initial && len(word) == 1 && word[0] == '=' {
+		return []byte{}, nil // RFC 4959: an empty response
+	}
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(word)))
+	n, err := base64.StdEncoding.Strict().Decode(out, word)
+	if err != nil {
+		clear(out)
+		return nil, bad("Invalid base64.")
+	}
+	return out[:n], nil
+}
+
+// authenticateUser checks a password and makes the session one of the user's.
+func (s *session) authenticateUser(user, password []byte) error {
+	if s.conn.interrupted() {
+		return no("UNAVAILABLE", "Server is shutting down.")
+	}
+	if !plausibleUser(user) {
+		return s.failedLogin(errAuth)
+	}
+	l, err := s.srv.login(s.ctx, string(user), password, s.remote)
+	if err != nil {
+		if errors.Is(err, errAuth) {
+			return s.failedLogin(err)
+		}
+		return err
+	}
+	s.srv.opts.Metrics.Login(true)
+	s.login, s.state = l, authenticated
+	s.conn.setLoggedIn()
+	s.dec.SetLimits(s.srv.opts.After)
+	s.log = s.log.With("user", l.User())
+	s.log.Info("login", "tls", s.tls)
+	if alert := l.Alert(); alert != "" {
+		s.writeStatus("*", &status{"OK", "ALERT", alert})
+	}
+	return ok("CAPABILITY "+strings.Join(s.capabilityNames(), " "), "Logged in.")
+}
+
+// plausibleUser keeps what no user is called away from the user database.
+func plausibleUser(user []byte) bool {
+	return len(user) > 0 && len(user) <= maxUser && utf8.Valid(user) &&
+		bytes.IndexFunc(user, func(r rune) bool { return r < 0x20 || r == 0x7f }) < 0
+}
+
+// failedLogin waits before the answer, longer each time, so that a connection cannot
+// be used to try passwords fast.
+func (s *session) failedLogin(answer error) error {
+	s.srv.opts.Metrics.Login(false)
+	s.authFails++
+	s.log.Info("login failed", "failures", s.authFails)
+	delay := min(time.Duration(s.authFails)*s.srv.opts.Timeouts.AuthDelay, maxAuthDelay)
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+	if s.authFails >= maxAuthFails {
+		s.after = func() error { return errTooManyLogins }
+	}
+	return answer
+}

@@ -1,0 +1,114 @@
+package imapd
+
+import (
+	"strings"
+
+	"mailcrypt/mailbox"
+)
+
+// create is CREATE. A trailing separator says that mailboxes will be made below,
+// which needs nothing (RFC 9051 section 6.3.4).
+func (s *session) create(*call) error {
+	var name string
+	d := s.dec
+	if err := d.SP(); err != nil {
+		return err
+	}
+	if err := s.mailboxName(&name)(); err != nil {
+		return err
+	}
+	use := false
+	if !d.AtEnd() {
+		if err := d.SP(); err != nil {
+			return err
+		}
+		if err := d.List(s.createParameter(&use)); err != nil {
+			return err
+		}
+	}
+	if err := d.End(); err != nil {
+		return err
+	}
+	if use {
+		// RFC 6154 section 5.2. Special uses are configured, not stored with a mailbox.
+		return no("USEATTR", "Special uses cannot be set.")
+	}
+	sep := string(rune(s.login.Separator()))
+	if name != sep {
+		name = strings.TrimSuffix(name, sep)
+	}
+	if err := s.decodeName(&name); err != nil {
+		return err
+	}
+	if err := mailbox.CheckName(name, s.login.Separator()); err != nil {
+		return err
+	}
+	return s.login.Create(s.ctx, name)
+}
+
+func (s *session) createParameter(use *bool) func() error {
+	return func() error {
+		p, err := s.dec.Keyword()
+		if err != nil {
+			return err
+		}
+		if p != "USE" {
+			return bad("Unknown CREATE parameter.")
+		}
+		if err := s.dec.SP(); err != nil {
+			return err
+		}
+		flags, err := s.dec.FlagList()
+		*use = len(flags) > 0
+		return err
+	}
+}
+
+func (s *session) delete(*call) error {
+	name, err := s.nameArg()
+	if err != nil {
+		return err
+	}
+	if name == mailbox.Inbox {
+		return no("CANNOT", "INBOX can't be deleted.")
+	}
+	if s.box != nil && s.box.box.Name() == name {
+		// Its message numbers end with it, and without surprise: the client did it.
+		s.closeBox()
+	}
+	return s.login.Delete(s.ctx, name)
+}
+
+func (s *session) rename(*call) error {
+	var from, to string
+	if err := s.args(s.mailboxName(&from), s.mailboxName(&to)); err != nil {
+		return err
+	}
+	if err := s.decodeName(&from); err != nil {
+		return err
+	}
+	if err := s.decodeName(&to); err != nil {
+		return err
+	}
+	if err := mailbox.CheckName(to, s.login.Separator()); err != nil {
+		return err
+	}
+	return s.login.Rename(s.ctx, from, to)
+}
+
+func (s *session) subscribe(*call) error { return s.setSubscribed(true) }
+
+func (s *session) unsubscribe(*call) error { return s.setSubscribed(false) }
+
+func (s *session) setSubscribed(on bool) error {
+	name, err := s.nameArg()
+	if err != nil {
+		return err
+	}
+	if on {
+		if err := mailbox.CheckName(name, s.login.Separator()); err != nil {
+			return err
+		}
+	}
+	return s.login.Subscribe(s.ctx, name, on)
+}

@@ -1,0 +1,138 @@
+package imapd
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"mailcrypt/mailbox"
+)
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// mailboxName reads a mailbox name and returns it in UTF-8 with INBOX in capitals.
+// A name that cannot be one fails with ErrName once the command is parsed: see args.
+func (s *session) mailboxName(name *string) func() error {
+	return func() error {
+		raw, err := s.dec.AString()
+		if err != nil {
+			return err
+		}
+		*name = string(raw)
+		return nil
+	}
+}
+
+// decodeName turns a name as it was sent into UTF-8. A client that sees IMAP4rev2 among
+// the capabilities may send UTF-8 without having enabled anything (go-imap does): modified
+// UTF-7 has no octets above 0x7f, so the two cannot be confused.
+func (s *session) decodeName(name *string) error {
+	n, err := decodeName(*name, s.enc.UTF8)
+	if err != nil {
+		return err
+	}
+	*name = mailbox.CanonicalName(n, s.login.Separator())
+	return nil
+}
+
+func decodeName(n string, asUTF8 bool) (string, error) {
+	if asUTF8 || strings.ContainsFunc(n, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		if !utf8.ValidString(n) {
+			return "", mailbox.ErrName
+		}
+		return n, nil
+	}
+	return mailbox.DecodeUTF7(n)
+}
+
+// nameArg parses a command whose only argument is a mailbox name.
+func (s *session) nameArg() (string, error) {
+	var name string
+	if err := s.args(s.mailboxName(&name)); err != nil {
+		return "", err
+	}
+	return name, s.decodeName(&name)
+}
+
+func (s *session) selectCommand(*call) error { return s.selectMailbox(false) }
+
+func (s *session) examine(*call) error { return s.selectMailbox(true) }
+
+func (s *session) selectMailbox(readOnly bool) error {
+	name, err := s.nameArg()
+	if syntaxOnly(err) {
+		return err
+	}
+	// A SELECT that fails leaves nothing selected (RFC 9051 section 6.3.2).
+	if s.box != nil {
+		s.closeBox()
+		s.writeStatus("*", &status{"OK", "CLOSED", "Previous mailbox closed."})
+	}
+	if err != nil {
+		return err
+	}
+	b, err := s.login.Open(s.ctx, name, readOnly)
+	if err != nil {
+		return err
+	}
+	view, err := b.Sync(s.ctx)
+	if err != nil {
+		b.Close()
+		return err
+	}
+	s.box = &selected{box: b, readOnly: readOnly || b.ReadOnly(), view: view, synced: time.Now(),
+		recent: map[mailbox.UID]struct{}{}, keywords: map[string]struct{}{}}
+	s.state = selectedState
+	s.box.reader.box = b
+	s.describe(name)
+	if s.box.readOnly {
+		return ok("READ-ONLY", "Mailbox opened read-only.")
+	}
+	return ok("READ-WRITE", "Mailbox opened.")
+}
+
+// describe sends what SELECT tells of a mailbox.
+func (s *session) describe(name string) {
+	v := s.box.view
+	s.writeFlagsResponse()
+	s.enc.Raw("* ").Number(int64(v.Len())).Raw(" EXISTS").CRLF()
+	s.claimRecent()
+	s.writeRecent()
+	if !s.rev2 {
+		for i, msg := range v.All() {
+			if msg.Flags.System&mailbox.Seen == 0 {
+				s.writeStatus("*", &status{"OK", "UNSEEN " + itoa(int64(i+1)), "First unseen."})
+				break
+			}
+		}
+	}
+	s.writeStatus("*", &status{"OK", "UIDVALIDITY " + itoa(int64(v.UIDValidity)), "UIDs valid."})
+	s.writeStatus("*", &status{"OK", "UIDNEXT " + itoa(int64(v.UIDNext)), "Predicted next UID."})
+	if s.rev2 {
+		s.enc.Raw("* LIST () ")
+		s.writeSeparator()
+		s.enc.SP().Mailbox(name).CRLF()
+	}
+}
+
+func (s *session) unselect(*call) error {
+	if err := s.dec.End(); err != nil {
+		return err
+	}
+	s.closeBox()
+	return nil
+}
+
+// closeCommand is CLOSE: expunge without telling, where the mailbox is not read-only.
+func (s *session) closeCommand(c *call) error {
+	if err := s.dec.End(); err != nil {
+		return err
+	}
+	var err error
+	if !s.box.readOnly {
+		err = s.expungeDeleted(nil)
+	}
+	s.closeBox()
+	return err
+}

@@ -1,0 +1,127 @@
+package imapd
+
+import (
+	"slices"
+
+	"mailcrypt/mailbox"
+)
+
+var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "APPENDLIMIT"}
+
+func (s *session) status(*call) error {
+	var name string
+	var items []string
+	err := s.args(s.mailboxName(&name), func() (err error) {
+		items, err = s.statusItems()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.decodeName(&name); err != nil {
+		return err
+	}
+	return s.statusResponse(name, items)
+}
+
+func (s *session) statusItems() ([]string, error) {
+	var items []string
+	err := s.dec.List(func() error {
+		item, err := s.dec.Keyword()
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(statusNames, item) {
+			return bad("Unknown STATUS item.")
+		}
+		if !slices.Contains(items, item) {
+			items = append(items, item)
+		}
+		return nil
+	})
+	if err == nil && len(items) == 0 {
+		err = bad("Empty STATUS list.")
+	}
+	return items, err
+}
+
+// statusResponse sends STATUS of one mailbox.
+func (s *session) statusResponse(name string, items []string) error {
+	b, err := s.login.Open(s.ctx, name, true)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := b.Close(); err != nil {
+			s.log.Error("closing a mailbox", "err", err)
+		}
+	}()
+	v, err := b.Sync(s.ctx)
+	if err != nil {
+		return err
+	}
+	// Everything is known before the line begins.
+	values := make([]string, len(items))
+	for i, item := range items {
+		values[i] = s.statusValue(b, v, item)
+	}
+	s.enc.Raw("* STATUS ").Mailbox(name).Raw(" (")
+	for i, item := range items {
+		if i > 0 {
+			s.enc.SP()
+		}
+		s.enc.Raw(item).SP().Raw(values[i])
+	}
+	s.enc.Raw(")").CRLF()
+	return nil
+}
+
+func (s *session) statusValue(b box, v *mailbox.View, item string) string {
+	count := func(match func(mailbox.SystemFlags) bool) string {
+		n := int64(0)
+		for _, msg := range v.All() {
+			if match(msg.Flags.System) {
+				n++
+			}
+		}
+		return itoa(n)
+	}
+	switch item {
+	case "MESSAGES":
+		return itoa(int64(v.Len()))
+	case "RECENT":
+		return count(func(f mailbox.SystemFlags) bool { return f&mailbox.Recent != 0 })
+	case "UIDNEXT":
+		return itoa(int64(v.UIDNext))
+	case "UIDVALIDITY":
+		return itoa(int64(v.UIDValidity))
+	case "UNSEEN":
+		return count(func(f mailbox.SystemFlags) bool { return f&mailbox.Seen == 0 })
+	case "DELETED":
+		return count(func(f mailbox.SystemFlags) bool { return f&mailbox.Deleted != 0 })
+	case "SIZE":
+		return itoa(s.totalSize(b, v))
+	default: // APPENDLIMIT
+		if limit := s.login.AppendLimit(); limit > 0 {
+			return itoa(limit)
+		}
+		return "NIL"
+	}
+}
+
+// totalSize is the sum of RFC822.SIZE. A message whose size nobody knows and that
+// cannot be read counts with what it takes in the store.
+func (s *session) totalSize(b box, v *mailbox.View) int64 {
+	total := int64(0)
+	for _, msg := range v.All() {
+		size := msg.Sizes.Virtual
+		if size < 0 {
+			var err error
+			if size, err = b.SizeOf(s.ctx, msg.UID); err != nil {
+				size = max(msg.Sizes.Physical, msg.Sizes.Stored, 0)
+			}
+		}
+		total += size
+	}
+	return total
+}

@@ -1,0 +1,396 @@
+package imapd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailcrypt/mailbox"
+	"mailcrypt/storage"
+	"mailcrypt/storage/storagetest"
+)
+
+// fakeUser is an account over a hierarchy in memory. All logins share it.
+type fakeUser struct {
+	*storagetest.Memory
+	alert   string
+	limit   int64
+	special map[string]string
+
+	mu         sync.Mutex
+	unreadable map[mailbox.UID]error // of every mailbox
+	failRead   map[mailbox.UID]bool  // reading fails after the message was opened
+	opened     int                   // messages opened
+	aborted    int
+	committed  int
+}
+
+func newFakeUser() *fakeUser {
+	return &fakeUser{Memory: storagetest.NewMemory('/'), special: map[string]string{},
+		unreadable: map[mailbox.UID]error{}, failRead: map[mailbox.UID]bool{}}
+}
+
+func (u *fakeUser) User() string                  { return "alice" }
+func (u *fakeUser) Alert() string                 { return u.alert }
+func (u *fakeUser) AppendLimit() int64            { return u.limit }
+func (u *fakeUser) SpecialUse() map[string]string { return u.special }
+
+func (u *fakeUser) Open(ctx context.Context, name string, readOnly bool) (box, error) {
+	b, err := u.Memory.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &fakeBox{b, storage.New(b), u, name, readOnly}, nil
+}
+
+func (u *fakeUser) Rename(ctx context.Context, from, to string) error {
+	return u.Memory.Rename(ctx, from, to)
+}
+
+type fakeBox struct {
+	storage.Backend
+	store    *storage.Store
+	user     *fakeUser
+	name     string
+	readOnly bool
+}
+
+func (b *fakeBox) Name() string   { return b.name }
+func (b *fakeBox) ReadOnly() bool { return b.readOnly }
+
+func (b *fakeBox) Read(ctx context.Context, uid mailbox.UID) (content, error) {
+	b.user.mu.Lock()
+	err := b.user.unreadable[uid]
+	fail := b.user.failRead[uid]
+	b.user.opened++
+	b.user.mu.Unlock()
+	if err != nil {
+		return nil, &storage.ReadError{UID: uid, Kind: storage.NoKey, Err: err}
+	}
+	m, err := b.store.Open(ctx, uid, nil)
+	if err != nil {
+		return nil, err
+	}
+	if fail {
+		return failingContent{m}, nil
+	}
+	return m, nil
+}
+
+type failingContent struct{ content }
+
+func (c failingContent) ReadAt(p []byte, off int64) (int, error) {
+	if off > 100 {
+		return 0, &storage.ReadError{Kind: storage.IO, Err: io.ErrUnexpectedEOF}
+	}
+	if int64(len(p)) > 101-off {
+		n, _ := c.content.ReadAt(p[:101-off], off)
+		return n, &storage.ReadError{Kind: storage.IO, Err: io.ErrUnexpectedEOF}
+	}
+	return c.content.ReadAt(p, off)
+}
+
+func (b *fakeBox) SizeOf(ctx context.Context, uid mailbox.UID) (int64, error) {
+	m, err := b.Read(ctx, uid)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	return m.Size(), nil
+}
+
+func (b *fakeBox) Append(ctx context.Context, info mailbox.SaveInfo) (appender, error) {
+	a, err := b.store.Append(ctx, info, nil, storage.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return &fakeAppender{a, b.user}, nil
+}
+
+type fakeAppender struct {
+	*storage.Appender
+	user *fakeUser
+}
+
+func (a *fakeAppender) Commit() (mailbox.UID, error) {
+	a.user.mu.Lock()
+	a.user.committed++
+	a.user.mu.Unlock()
+	return a.Appender.Commit()
+}
+
+func (a *fakeAppender) Abort() error {
+	a.user.mu.Lock()
+	a.user.aborted++
+	a.user.mu.Unlock()
+	return a.Appender.Abort()
+}
+
+func (b *fakeBox) Copy(ctx context.Context, uids []mailbox.UID, to string) (r copied, err error) {
+	target, err := b.user.Open(ctx, to, false)
+	if err != nil {
+		return r, err
+	}
+	for _, uid := range uids {
+		m, err := b.Read(ctx, uid)
+		if err != nil {
+			return r, err
+		}
+		info, err := b.Stat(ctx, uid)
+		if err != nil {
+			return r, err
+		}
+		a, err := target.Append(ctx, mailbox.SaveInfo{Received: info.Received, Flags: info.Flags, NeedUID: true})
+		if err != nil {
+			return r, err
+		}
+		io.Copy(a, io.NewSectionReader(m, 0, m.Size()))
+		n, err := a.Commit()
+		if err != nil {
+			return r, err
+		}
+		r.from, r.to = append(r.from, uid), append(r.to, n)
+	}
+	r.uidValidity = target.View().UIDValidity
+	return r, nil
+}
+
+func (b *fakeBox) Move(ctx context.Context, uids []mailbox.UID, to string) (copied, error) {
+	r, err := b.Copy(ctx, uids, to)
+	if err != nil {
+		return r, err
+	}
+	return r, b.Expunge(ctx, r.from)
+}
+
+// fakeMetrics counts.
+type fakeMetrics struct {
+	mu                               sync.Mutex
+	open, good, failed, panics, lost int
+}
+
+func (m *fakeMetrics) add(n *int, by int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	*n += by
+}
+func (m *fakeMetrics) Connection(delta int) { m.add(&m.open, delta) }
+func (m *fakeMetrics) Login(ok bool) {
+	if ok {
+		m.add(&m.good, 1)
+	} else {
+		m.add(&m.failed, 1)
+	}
+}
+func (m *fakeMetrics) Command(string, string, time.Duration) {}
+func (m *fakeMetrics) Unreadable(string)                     { m.add(&m.lost, 1) }
+func (m *fakeMetrics) Panic()                                { m.add(&m.panics, 1) }
+
+// fixture is a server with one user, alice, whose password is "secret".
+type fixture struct {
+	t       testing.TB
+	user    *fakeUser
+	srv     *Server
+	addr    string
+	metrics *fakeMetrics
+	opts    Options
+	log     bytes.Buffer
+}
+
+func newFixture(t testing.TB, change ...func(*Options)) *fixture {
+	t.Helper()
+	f := &fixture{t: t, user: newFakeUser(), metrics: &fakeMetrics{}}
+	f.opts = Options{Metrics: f.metrics}
+	f.opts.Timeouts.AuthDelay = time.Millisecond
+	for _, c := range change {
+		c(&f.opts)
+	}
+	f.srv = newServer(f.opts, f.authenticate)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.addr = l.Addr().String()
+	go f.srv.Serve(l, false)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := f.srv.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if f.metrics.panics > 0 {
+			t.Errorf("%d panics", f.metrics.panics)
+		}
+		if f.metrics.open != 0 {
+			t.Errorf("%d connections still open", f.metrics.open)
+		}
+	})
+	return f
+}
+
+// newFixtureQuiet is a fixture that listens nowhere, with two messages.
+func newFixtureQuiet(t testing.TB) *fixture {
+	f := &fixture{t: t, user: newFakeUser(), metrics: &fakeMetrics{}}
+	f.opts = Options{Metrics: f.metrics, Logger: slog.New(slog.NewTextHandler(&f.log, nil))}
+	f.opts.Timeouts.AuthDelay = time.Nanosecond
+	f.srv = newServer(f.opts, f.authenticate)
+	f.add("INBOX", simple)
+	f.add("INBOX", multipart)
+	return f
+}
+
+func (f *fixture) authenticate(_ context.Context, user string, password []byte, _ net.Addr) (login, error) {
+	switch {
+	case user == "later":
+		return nil, fmt.Errorf("dict: %w", errTemporary)
+	case user != "alice" || string(password) != "secret":
+		return nil, fmt.Errorf("%w: no", errAuth)
+	}
+	return f.user, nil
+}
+
+// add saves a message and returns its UID.
+func (f *fixture) add(name, text string, flags ...string) mailbox.UID {
+	f.t.Helper()
+	ctx := context.Background()
+	b, err := f.user.Open(ctx, name, false)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	a, err := b.Append(ctx, mailbox.SaveInfo{NeedUID: true, Flags: mailbox.ParseFlags(flags),
+		Received: time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := io.WriteString(a, text); err != nil {
+		f.t.Fatal(err)
+	}
+	uid, err := a.Commit()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return uid
+}
+
+// A client is the other end, a line at a time.
+type client struct {
+	t  testing.TB
+	nc net.Conn
+	r  *bufio.Reader
+}
+
+func (f *fixture) dial() *client {
+	f.t.Helper()
+	nc, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	return &client{f.t, nc, bufio.NewReader(nc)}
+}
+
+// login dials and logs in.
+func (f *fixture) login() *client {
+	f.t.Helper()
+	c := f.dial()
+	c.line()
+	c.send("l LOGIN alice secret")
+	c.until("l ")
+	return c
+}
+
+// selected dials, logs in and selects a mailbox.
+func (f *fixture) selected(name string) *client {
+	f.t.Helper()
+	c := f.login()
+	c.send("s SELECT " + name)
+	if got := c.until("s "); !strings.HasPrefix(got[len(got)-1], "s OK ") {
+		f.t.Fatalf("SELECT: %q", got)
+	}
+	return c
+}
+
+func (c *client) send(line string) { c.raw(line + "\r\n") }
+
+func (c *client) raw(s string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.nc, s); err != nil {
+		c.t.Fatalf("sending: %v", err)
+	}
+}
+
+func (c *client) line() string {
+	c.t.Helper()
+	s, err := c.r.ReadString('\n')
+	if err != nil {
+		c.t.Fatalf("reading: %v (after %q)", err, s)
+	}
+	return strings.TrimSuffix(s, "\r\n")
+}
+
+// until reads lines up to one with the prefix.
+func (c *client) until(prefix string) []string {
+	c.t.Helper()
+	var lines []string
+	for {
+		l := c.line()
+		lines = append(lines, l)
+		if strings.HasPrefix(l, prefix) {
+			return lines
+		}
+	}
+}
+
+// eof reports whether the server closed.
+func (c *client) eof() bool {
+	_, err := c.r.ReadByte()
+	return err != nil
+}
+
+func (c *client) startTLS(config *tls.Config) {
+	t := tls.Client(c.nc, config)
+	if err := t.Handshake(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.nc, c.r = t, bufio.NewReader(t)
+}
+
+// script plays a session. A line "C: x" is sent, "S: x" is expected word for word, and
+// "S~ x" is a regular expression; "S* x" skips lines up to one that begins with x.
+func (c *client) script(script string) {
+	c.t.Helper()
+	for n, step := range strings.Split(strings.TrimSpace(script), "\n") {
+		step = strings.TrimLeft(step, "\t")
+		if len(step) < 3 {
+			c.t.Fatalf("step %d: %q", n+1, step)
+		}
+		arg := strings.TrimPrefix(step[2:], " ")
+		switch step[:2] {
+		case "C:":
+			c.send(arg)
+		case "S:":
+			if got := c.line(); got != arg {
+				c.t.Fatalf("step %d:\n got %q\nwant %q", n+1, got, arg)
+			}
+		case "S~":
+			if got := c.line(); !regexp.MustCompile("^(?:" + arg + ")$").MatchString(got) {
+				c.t.Fatalf("step %d:\n got %q\nwant match of %q", n+1, got, arg)
+			}
+		case "S*":
+			c.until(arg)
+		default:
+			c.t.Fatalf("step %d: %q", n+1, step)
+		}
+	}
+}

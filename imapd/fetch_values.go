@@ -1,0 +1,293 @@
+package imapd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"mailcrypt/imapd/imapwire"
+	"mailcrypt/mailbox"
+	"mailcrypt/message"
+)
+
+// A fetchValue is the answer to one item, ready to be written.
+type fetchValue struct {
+	item  *fetchItem
+	msg   *mailbox.Message
+	flags mailbox.Flags
+	text  []byte // protocol text, unless nil
+
+	literal bool
+	mem     []byte    // contents of the literal, or
+	src     io.Reader // where they are read from
+	size    int64
+	binary  bool // NUL stays NUL
+	nul     bool // the contents have, or may have, NUL: literal8
+}
+
+// An encodingError reports a part whose encoding BINARY cannot remove.
+type encodingError struct{}
+
+func (*encodingError) Error() string { return "imapd: content transfer encoding unknown or invalid" }
+
+// value prepares the answer to an item. The message is open where the item needs it.
+func (s *session) value(msg *mailbox.Message, item *fetchItem) (fetchValue, error) {
+	v := fetchValue{item: item, msg: msg}
+	switch item.kind {
+	case itemUID:
+		v.text = []byte(itoa(int64(msg.UID)))
+	case itemFlags:
+		v.flags = msg.Flags
+	case itemInternalDate:
+		t, err := s.received(msg)
+		if err != nil {
+			return v, err
+		}
+		v.text = []byte(`"` + t.Format(imapwire.DateTimeLayout) + `"`)
+	case itemSize:
+		size, err := s.sizeOf(msg)
+		if err != nil {
+			return v, err
+		}
+		v.text = []byte(itoa(size))
+	case itemEnvelope, itemBody, itemBodyStructure:
+		root, err := s.box.reader.structure()
+		if err != nil {
+			return v, err
+		}
+		switch item.kind {
+		case itemEnvelope:
+			v.text = message.AppendEnvelope(nil, root.Envelope)
+		default:
+			v.text = message.AppendBodyStructure(nil, root, item.kind == itemBodyStructure)
+		}
+		noNUL(v.text)
+	case itemSection:
+		return v, s.sectionValue(&v)
+	default:
+		return v, s.binaryValue(&v)
+	}
+	return v, nil
+}
+
+// received is INTERNALDATE, in the server's time zone as Dovecot gives it.
+func (s *session) received(msg *mailbox.Message) (time.Time, error) {
+	if !msg.Received.IsZero() {
+		return msg.Received, nil
+	}
+	full, err := s.box.box.Stat(s.ctx, msg.UID)
+	return full.Received, err
+}
+
+// sizeOf is RFC822.SIZE. The open message knows best.
+func (s *session) sizeOf(msg *mailbox.Message) (int64, error) {
+	if r := &s.box.reader; r.msg != nil && r.uid == msg.UID {
+		return r.msg.Size(), nil
+	}
+	if msg.Sizes.Virtual >= 0 {
+		return msg.Sizes.Virtual, nil
+	}
+	return s.box.box.SizeOf(s.ctx, msg.UID)
+}
+
+// noNUL replaces NUL, which no string or literal may hold (RFC 9051 section 9, CHAR8).
+func noNUL(b []byte) {
+	for i := bytes.IndexByte(b, 0); i >= 0; {
+		b[i] = 0x80
+		k := bytes.IndexByte(b[i:], 0)
+		if k < 0 {
+			return
+		}
+		i += k
+	}
+}
+
+// sectionValue prepares BODY[...]: a range of the message, or fields of a header.
+func (s *session) sectionValue(v *fetchValue) error {
+	r := &s.box.reader
+	i := v.item
+	if len(i.path) == 0 && i.what == "" {
+		v.setRange(r.msg, 0, r.msg.Size())
+		return nil
+	}
+	root, err := r.structure()
+	if err != nil {
+		return err
+	}
+	p, found := root.Find(i.path)
+	if found && len(i.path) > 0 && i.what != "" && i.what != "MIME" {
+		// These are of the message within a message/rfc822.
+		p = p.Message
+	}
+	if !found || p == nil {
+		v.literal = true // an empty one, as Dovecot says that there is no such part
+		return nil
+	}
+	switch i.what {
+	case "HEADER", "MIME":
+		v.setRange(r.msg, p.HeaderStart, p.BodyStart)
+	case "HEADER.FIELDS", "HEADER.FIELDS.NOT":
+		head, err := r.header(p)
+		if err != nil {
+			return err
+		}
+		b := message.HeaderFields(head, i.names, i.what == "HEADER.FIELDS.NOT")
+		from, to := i.clip(int64(len(b)))
+		v.literal, v.mem, v.size = true, b[from:to], to-from
+	default: // the body of a part, TEXT
+		v.setRange(r.msg, p.BodyStart, p.End)
+	}
+	return nil
+}
+
+// clip returns the part of a range of size octets that a partial item wants. Sums
+// cannot overflow: offset is bounded by size first.
+func (i *fetchItem) clip(size int64) (from, to int64) {
+	if !i.partial {
+		return 0, size
+	}
+	from = min(i.offset, size)
+	return from, from + min(i.count, size-from)
+}
+
+// setRange makes the value the octets of the message from start to end.
+func (v *fetchValue) setRange(msg io.ReaderAt, start, end int64) {
+	from, to := v.item.clip(end - start)
+	v.literal, v.size = true, to-from
+	v.src = io.NewSectionReader(msg, start+from, to-from)
+}
+
+// binaryValue prepares BINARY and BINARY.SIZE (RFC 3516): a part with its transfer
+// encoding removed. It is decoded twice, for a literal begins with its size.
+func (s *session) binaryValue(v *fetchValue) error {
+	r := &s.box.reader
+	root, err := r.structure()
+	if err != nil {
+		return err
+	}
+	start, end, encoding := int64(0), r.msg.Size(), ""
+	if len(v.item.path) > 0 {
+		p, found := root.Find(v.item.path)
+		if !found {
+			v.literal = v.item.kind == itemBinary
+			v.text = []byte("0")
+			return nil
+		}
+		start, end = p.BodyStart, p.End
+		if !p.IsMultipart() && p.Message == nil {
+			encoding = p.Encoding
+		}
+	}
+	open := func() (io.Reader, error) {
+		decoded, known := message.TransferDecode(io.NewSectionReader(r.msg, start, end-start), encoding)
+		if !known {
+			return nil, &encodingError{}
+		}
+		return decoded, nil
+	}
+	counted, err := open()
+	if err != nil {
+		return err
+	}
+	var count nulCounter
+	if _, err := io.Copy(&count, counted); err != nil {
+		if errors.Is(err, message.ErrEncoding) {
+			return &encodingError{}
+		}
+		return err
+	}
+	if v.item.kind == itemBinarySize {
+		v.text = []byte(itoa(count.n))
+		return nil
+	}
+	from, to := v.item.clip(count.n)
+	again, err := open()
+	if err != nil {
+		return err
+	}
+	// Dovecot marks what it has decoded as binary whether or not there is a NUL in it.
+	v.literal, v.binary, v.nul, v.size = true, true, count.nul || decodes(encoding), to-from
+	v.src = &skipReader{again, from}
+	return nil
+}
+
+// decodes reports whether an encoding changes octets.
+func decodes(encoding string) bool {
+	return strings.EqualFold(encoding, "base64") || strings.EqualFold(encoding, "quoted-printable")
+}
+
+// A nulCounter counts octets and looks for NUL.
+type nulCounter struct {
+	n   int64
+	nul bool
+}
+
+func (c *nulCounter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	c.nul = c.nul || bytes.IndexByte(p, 0) >= 0
+	return len(p), nil
+}
+
+// A skipReader leaves out the first octets.
+type skipReader struct {
+	r    io.Reader
+	skip int64
+}
+
+func (r *skipReader) Read(p []byte) (int, error) {
+	if r.skip > 0 {
+		n, err := io.CopyN(io.Discard, r.r, r.skip)
+		if r.skip -= n; err != nil {
+			return 0, err
+		}
+	}
+	return r.r.Read(p)
+}
+
+// write sends name and value. The error is one of reading the message, in the middle
+// of a literal.
+func (v *fetchValue) write(s *session) error {
+	if v.item.kind == itemFlags {
+		s.flagsItem(v.msg, v.flags)
+		return nil
+	}
+	s.enc.Raw(v.item.name).SP()
+	if !v.literal {
+		s.enc.Write(v.text)
+		return nil
+	}
+	if v.nul {
+		s.enc.Raw("~")
+	}
+	s.enc.LiteralHeader(v.size)
+	if v.src == nil {
+		noNUL(v.mem)
+		s.enc.Write(v.mem)
+		return nil
+	}
+	buf := copyBuffers.Get().(*[]byte)
+	defer func() {
+		clear(*buf)
+		copyBuffers.Put(buf)
+	}()
+	for left := v.size; left > 0; {
+		n, err := v.src.Read((*buf)[:min(int64(len(*buf)), left)])
+		p := (*buf)[:n]
+		if !v.binary {
+			noNUL(p)
+		}
+		s.enc.Write(p)
+		left -= int64(n)
+		switch {
+		case s.enc.Err() != nil:
+			return nil // nobody listens any more
+		case err == io.EOF && left > 0:
+			return io.ErrUnexpectedEOF
+		case err != nil && err != io.EOF:
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package imapd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"mailcrypt/imapd/imapwire"
+	"mailcrypt/mailbox"
+	"mailcrypt/message"
+	"mailcrypt/storage"
+)
+
+const (
+	// keepOpen is the size up to which a message stays open between commands, so that
+	// a client that fetches its parts one by one has it decrypted once.
+	keepOpen = 64 << 10
+	// maxHeader is how much of a header is held in memory to pick fields from it.
+	maxHeader = 10 << 20
+)
+
+// A reader reads messages of one mailbox and keeps the last one open, for clients
+// fetch a large message in pieces.
+type reader struct {
+	box  box
+	uid  mailbox.UID
+	msg  content
+	root *message.Part
+	head []byte // of the whole message
+}
+
+// open makes uid the open message.
+func (r *reader) open(ctx context.Context, uid mailbox.UID) (content, error) {
+	if r.msg != nil && r.uid == uid {
+		return r.msg, nil
+	}
+	r.drop()
+	msg, err := r.box.Read(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	r.uid, r.msg = uid, msg
+	return msg, nil
+}
+
+// structure returns the parts of the open message.
+func (r *reader) structure() (*message.Part, error) {
+	if r.root == nil {
+		root, err := message.Scan(r.msg, r.msg.Size(), message.Limits{})
+		if err != nil {
+			return nil, err
+		}
+		r.root = root
+	}
+	return r.root, nil
+}
+
+// header returns the header of a part, cut at maxHeader.
+func (r *reader) header(p *message.Part) ([]byte, error) {
+	if p == r.root && r.head != nil {
+		return r.head, nil
+	}
+	b := make([]byte, min(p.BodyStart-p.HeaderStart, maxHeader))
+	if _, err := r.msg.ReadAt(b, p.HeaderStart); err != nil && !(err == io.EOF && len(b) == 0) {
+		if err != io.EOF {
+			return nil, err
+		}
+		return nil, io.ErrUnexpectedEOF
+	}
+	if p == r.root {
+		r.head = b
+	}
+	return b, nil
+}
+
+// forget drops the open message if it is uid.
+func (r *reader) forget(uid mailbox.UID) {
+	if r.uid == uid {
+		r.drop()
+	}
+}
+
+func (r *reader) drop() {
+	if r.msg != nil {
+		r.msg.Close()
+	}
+	clear(r.head)
+	*r = reader{box: r.box}
+}
+
+// rest drops the open message unless it costs little or is being read in pieces.
+func (r *reader) rest(pieces bool) {
+	if r.msg != nil && !pieces && r.msg.Size() > keepOpen {
+		r.drop()
+	}
+}
+
+// A failure is a set of messages that could not be read, and why.
+type failure struct {
+	reason string
+	uids   []mailbox.UID
+}
+
+// failures gathers unreadable messages during a command.
+type failures struct {
+	list []failure
+}
+
+// note takes an error of reading a message. It returns false for an error that is
+// not about this message alone.
+func (s *session) note(f *failures, uid mailbox.UID, err error) bool {
+	if s.ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	reason := "temporary error"
+	var read unreadable
+	if errors.As(err, &read) {
+		reason = read.Reason()
+	}
+	s.countUnreadable(err)
+	s.log.Debug("message cannot be read", "mailbox", s.box.view.GUID.String(), "uid", uint32(uid), "err", err)
+	i := slices.IndexFunc(f.list, func(x failure) bool { return x.reason == reason })
+	if i < 0 {
+		i = len(f.list)
+		f.list = append(f.list, failure{reason: reason})
+	}
+	f.list[i].uids = append(f.list[i].uids, uid)
+	return true
+}
+
+// report logs failures once a command, not once a message, and returns the text for
+// the client.
+func (s *session) report(f *failures) string {
+	n := 0
+	for _, x := range f.list {
+		n += len(x.uids)
+	}
+	text := f.text()
+	s.log.Warn("messages cannot be read", "mailbox", s.box.view.GUID.String(), "count", n, "which", text)
+	return text
+}
+
+func (s *session) countUnreadable(err error) {
+	kind := "other"
+	var read *storage.ReadError
+	if errors.As(err, &read) {
+		kind = read.Kind.String()
+	}
+	s.srv.opts.Metrics.Unreadable(kind)
+}
+
+// text says which messages and why, in a length that fits a response line.
+func (f *failures) text() string {
+	const most = 300
+	var b strings.Builder
+	b.WriteString("Cannot read or decrypt")
+	for i, x := range f.list {
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		set := imapwire.AppendSet(nil, x.uids)
+		if len(set) > most {
+			set = append(set[:bytes.LastIndexByte(set[:most], ',')+1], "..."...)
+		}
+		b.WriteString(" UID ")
+		b.Write(set)
+		b.WriteString(" (")
+		b.WriteString(x.reason)
+		b.WriteByte(')')
+	}
+	return b.String() + "."
+}

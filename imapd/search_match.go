@@ -1,0 +1,331 @@
+package imapd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"mailcrypt/imapd/imapwire"
+	"mailcrypt/mailbox"
+	"mailcrypt/message"
+)
+
+// A truth is yes, no, or unknown for a message that cannot be read. Only yes matches;
+// unknown spreads as in three-valued logic, so NOT BODY x does not match there either.
+type truth int8
+
+const (
+	falseTruth truth = iota
+	unknown
+	trueTruth
+)
+
+func truthOf(b bool) truth {
+	if b {
+		return trueTruth
+	}
+	return falseTruth
+}
+
+// A matcher runs a SEARCH program over messages.
+type matcher struct {
+	*session
+	program *searchKey
+	now     time.Time
+	bodies  []*searchKey // keys on BODY and TEXT
+	finders []*finder    // one for each of bodies
+
+	// Of the message being looked at:
+	index    int
+	msg      *mailbox.Message
+	full     *mailbox.Message // with dates, once asked for
+	searched bool             // finders have run
+	err      error            // why its text is unknown
+	gone     bool
+}
+
+func newMatcher(s *session, program *searchKey) *matcher {
+	m := &matcher{session: s, program: program, now: time.Now()}
+	m.collect(program)
+	return m
+}
+
+func (m *matcher) collect(k *searchKey) {
+	if k.kind >= keyBody {
+		m.bodies = append(m.bodies, k)
+		m.finders = append(m.finders, newFinder(k.needle))
+		k.text = len(m.bodies) - 1
+	}
+	for _, s := range k.sub {
+		m.collect(s)
+	}
+}
+
+// match looks at one message. A nil error with false may still mean that the message
+// could not be read: that is m.err.
+func (m *matcher) match(index int) truth {
+	m.index, m.msg, m.full, m.searched, m.err, m.gone = index, m.box.view.At(index), nil, false, nil, false
+	return m.eval(m.program)
+}
+
+func (m *matcher) eval(k *searchKey) truth {
+	switch k.kind {
+	case keyAll:
+		return trueTruth
+	case keyAnd:
+		t := trueTruth
+		for _, s := range k.sub {
+			if t = min(t, m.eval(s)); t == falseTruth {
+				break
+			}
+		}
+		return t
+	case keyOr:
+		t := falseTruth
+		for _, s := range k.sub {
+			if t = max(t, m.eval(s)); t == trueTruth {
+				break
+			}
+		}
+		return t
+	case keyNot:
+		return trueTruth - m.eval(k.sub[0])
+	case keySet:
+		return truthOf(inRanges(k.ranges, uint32(m.index+1)))
+	case keyUIDSet:
+		return truthOf(inRanges(k.ranges, uint32(m.msg.UID)))
+	case keyFlag:
+		return truthOf(m.msg.Flags.System&k.flag != 0)
+	case keyUnflag:
+		return truthOf(m.msg.Flags.System&k.flag == 0)
+	case keyKeyword:
+		return truthOf(m.msg.Flags.HasKeyword(k.keyword))
+	case keyRecent:
+		return truthOf(m.isRecent(m.msg))
+	case keyLarger, keySmaller:
+		return m.size(k)
+	case keyBefore, keyOn, keySince, keyOlder, keyYounger:
+		return m.received(k)
+	}
+	return m.text(k)
+}
+
+func inRanges(ranges []imapwire.Range, n uint32) bool {
+	lo, hi := 0, len(ranges)
+	for lo < hi {
+		if mid := (lo + hi) / 2; ranges[mid].Stop < n {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo < len(ranges) && ranges[lo].Start <= n
+}
+
+func (m *matcher) fail(err error) truth {
+	if errors.Is(err, mailbox.ErrNotFound) {
+		m.gone = true
+		return falseTruth
+	}
+	if m.err == nil {
+		m.err = err
+	}
+	return unknown
+}
+
+func (m *matcher) size(k *searchKey) truth {
+	n, err := m.sizeOf(m.msg)
+	if err != nil {
+		return m.fail(err)
+	}
+	if k.kind == keyLarger {
+		return truthOf(n > k.number)
+	}
+	return truthOf(n < k.number)
+}
+
+// received compares INTERNALDATE, by its day in its own zone (RFC 9051 section 6.4.4:
+// disregarding time and timezone).
+func (m *matcher) received(k *searchKey) truth {
+	t := m.msg.Received
+	if t.IsZero() {
+		if m.full == nil {
+			full, err := m.box.box.Stat(m.ctx, m.msg.UID)
+			if err != nil {
+				return m.fail(err)
+			}
+			m.full = &full
+		}
+		t = m.full.Received
+	}
+	switch k.kind {
+	case keyOlder:
+		return truthOf(m.now.Sub(t) >= time.Duration(min(k.number, 1<<33))*time.Second)
+	case keyYounger:
+		return truthOf(m.now.Sub(t) <= time.Duration(min(k.number, 1<<33))*time.Second)
+	}
+	return compareDay(k, day(t))
+}
+
+func day(t time.Time) time.Time {
+	y, mo, d := t.Date()
+	return time.Date(y, mo, d, 0, 0, 0, 0, time.UTC)
+}
+
+func compareDay(k *searchKey, d time.Time) truth {
+	switch k.kind {
+	case keyBefore, keySentBefore:
+		return truthOf(d.Before(k.date))
+	case keyOn, keySentOn:
+		return truthOf(d.Equal(k.date))
+	default:
+		return truthOf(!d.Before(k.date))
+	}
+}
+
+// text decides keys that need plaintext.
+func (m *matcher) text(k *searchKey) truth {
+	if m.err != nil {
+		return unknown
+	}
+	if _, err := m.box.reader.open(m.ctx, m.msg.UID); err != nil {
+		return m.fail(err)
+	}
+	root, err := m.box.reader.structure()
+	if err != nil {
+		return m.fail(err)
+	}
+	if k.kind >= keyBody {
+		if !m.searched {
+			if err := m.search(root); err != nil {
+				return m.fail(err)
+			}
+			m.searched = true
+		}
+		return truthOf(m.finders[k.text].found)
+	}
+	if k.kind == keyHeader {
+		head, err := m.box.reader.header(root)
+		if err != nil {
+			return m.fail(err)
+		}
+		return truthOf(headerContains(head, k.field, k.needle))
+	}
+	if root.Envelope == nil || root.Envelope.Date == nil {
+		return falseTruth
+	}
+	d, ok := headerDay(*root.Envelope.Date)
+	if !ok {
+		return falseTruth
+	}
+	return compareDay(k, d)
+}
+
+// headerContains reports whether a field of this name holds the text.
+func headerContains(head []byte, field, needle string) bool {
+	lines := message.HeaderFields(head, []string{field}, false)
+	for len(lines) > 0 {
+		end := fieldEnd(lines)
+		f := lines[:end]
+		lines = lines[end:]
+		_, value, ok := bytes.Cut(f, []byte{':'})
+		if ok && contains(message.DecodeHeader(bytes.TrimSpace(value)), needle) {
+			return true
+		}
+	}
+	return false
+}
+
+// fieldEnd is the length of the first field with its folded lines.
+func fieldEnd(b []byte) int {
+	n := 0
+	for {
+		i := bytes.IndexByte(b[n:], '\n')
+		if i < 0 {
+			return len(b)
+		}
+		n += i + 1
+		if n == len(b) || b[n] != ' ' && b[n] != '\t' {
+			return n
+		}
+	}
+}
+
+// search runs all finders over the message in one pass over its parts.
+func (m *matcher) search(root *message.Part) error {
+	var everything []*finder
+	for i, f := range m.finders {
+		f.reset()
+		if m.bodies[i].kind == keyText {
+			everything = append(everything, f)
+		}
+	}
+	if len(everything) > 0 {
+		if err := m.searchHeader(root, everything); err != nil {
+			return err
+		}
+	}
+	return m.searchPart(root, root, everything)
+}
+
+func (m *matcher) searchHeader(p *message.Part, finders []*finder) error {
+	head, err := m.box.reader.header(p)
+	if err != nil {
+		return err
+	}
+	for len(head) > 0 {
+		end := fieldEnd(head)
+		if err := feed(strings.NewReader(message.DecodeHeader(head[:end])), finders); err != nil {
+			return err
+		}
+		head = head[end:]
+	}
+	return nil
+}
+
+// searchPart looks into the texts of a part and those below it. Attachments that are
+// not text are left out, and the headers of parts belong to TEXT alone, as in Dovecot.
+func (m *matcher) searchPart(p, root *message.Part, everything []*finder) error {
+	if p != root && len(everything) > 0 {
+		if err := m.searchHeader(p, everything); err != nil {
+			return err
+		}
+	}
+	if p.Message != nil {
+		return m.searchPart(p.Message, root, everything)
+	}
+	for _, c := range p.Children {
+		if err := m.searchPart(c, root, everything); err != nil {
+			return err
+		}
+	}
+	if len(p.Children) > 0 || !p.IsText() && !p.IsMultipart() && p.Type != "" && !strings.EqualFold(p.Type, "message") {
+		return nil
+	}
+	charset, _ := message.Param(p.Params, "charset")
+	body := io.NewSectionReader(m.box.reader.msg, p.BodyStart, p.End-p.BodyStart)
+	return feed(message.DecodeText(body, p.Encoding, charset), m.finders)
+}
+
+// headerDay reads the day of a Date field: [name ","] day month year. Time and zone are
+// disregarded (RFC 9051 section 6.4.4).
+func headerDay(s string) (time.Time, bool) {
+	if _, rest, ok := strings.Cut(s, ","); ok {
+		s = rest
+	}
+	f := strings.Fields(strings.ReplaceAll(s, "-", " "))
+	if len(f) < 3 {
+		return time.Time{}, false
+	}
+	if len(f[2]) == 2 { // RFC 5322 section 4.3: two-digit years
+		if f[2] < "50" {
+			f[2] = "20" + f[2]
+		} else {
+			f[2] = "19" + f[2]
+		}
+	}
+	t, err := time.Parse("2 Jan 2006", f[0]+" "+f[1]+" "+f[2])
+	return t, err == nil
+}

@@ -1,0 +1,350 @@
+package imapd
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcrypt/imapd/imapwire"
+	"mailcrypt/mailbox"
+)
+
+// A selected is the mailbox that a session has selected.
+type selected struct {
+	box      box
+	readOnly bool
+	// view is what the client knows: its message numbers are indices into it, plus 1.
+	view *mailbox.View
+	// recent are messages that this session was the first to see (RFC 3501 section
+	// 2.3.2). A mailbox opened by EXAMINE claims none and shows the view's flag.
+	recent   map[mailbox.UID]struct{}
+	keywords map[string]struct{} // announced by FLAGS, in lower case
+	saved    []mailbox.UID       // the search result "$"
+	synced   time.Time           // when the store was last looked at
+	reader   reader              // the message that was read last
+}
+
+// A silence holds changes that the client knows or does not want to know of.
+type silence struct {
+	uids   []mailbox.UID // sorted
+	change mailbox.FlagChange
+}
+
+// covers reports whether the change alone explains the difference.
+func (q *silence) covers(before, after *mailbox.Message) bool {
+	if q == nil {
+		return false
+	}
+	if _, ok := slices.BinarySearch(q.uids, before.UID); !ok {
+		return false
+	}
+	return withoutRecent(q.change.Apply(before.Flags)).Equal(withoutRecent(after.Flags))
+}
+
+func withoutRecent(f mailbox.Flags) mailbox.Flags {
+	f.System &^= mailbox.Recent
+	return f
+}
+
+// syncEvery is how often commands that do not ask for it look for what other programs
+// changed in the store.
+const syncEvery = time.Second
+
+// announce tells the client what changed in the selected mailbox since the last time,
+// as far as the command c allows. The error is errGone or one of the connection.
+func (s *session) announce(c *call) error {
+	m := s.box
+	if m == nil {
+		return nil
+	}
+	next := m.box.View()
+	if now := time.Now(); c.fresh || c.command.expunge && now.Sub(m.synced) >= syncEvery {
+		synced, err := m.box.Sync(s.ctx)
+		switch {
+		case err == nil:
+			next, m.synced = synced, now
+		case errors.Is(err, mailbox.ErrNotFound):
+			return errGone
+		default:
+			s.logFailure(c, err)
+		}
+	}
+	if next.UIDValidity != m.view.UIDValidity || next.GUID != m.view.GUID {
+		return errGone
+	}
+	if next == m.view {
+		return nil
+	}
+	s.announceView(next, c.command.expunge, c.uid, c.silent)
+	return nil
+}
+
+// announceView makes next the announced view, except for expunged messages where
+// EXPUNGE may not be sent now.
+func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet *silence) {
+	m := s.box
+	old := m.view
+	var gone []mailbox.UID
+	var changed, replaced []*mailbox.Message
+	added, misplaced, fewerRecent := 0, false, false
+	last := mailbox.UID(0)
+	if n := old.Len(); n > 0 {
+		last = old.At(n - 1).UID
+	}
+	for ch := range next.Diff(old) {
+		switch ch.Kind {
+		case mailbox.Expunged:
+			if !expunge {
+				misplaced = true
+				continue
+			}
+			// Numbers count down as the client removes each message.
+			s.enc.Raw("* ").Number(int64(ch.Index + 1 - len(gone))).Raw(" EXPUNGE").CRLF()
+			gone = append(gone, ch.Old.UID)
+			fewerRecent = fewerRecent || s.isRecent(ch.Old)
+			delete(m.recent, ch.Old.UID)
+			m.reader.forget(ch.Old.UID)
+		case mailbox.Changed:
+			replaced = append(replaced, ch.New)
+			if !withoutRecent(ch.Old.Flags).Equal(withoutRecent(ch.New.Flags)) && !quiet.covers(ch.Old, ch.New) {
+				changed = append(changed, ch.New)
+			}
+		case mailbox.Added:
+			// A message number cannot be inserted. Such a message waits for the next SELECT.
+			if ch.New.UID <= last {
+				misplaced = true
+				continue
+			}
+			replaced = append(replaced, ch.New)
+			added++
+		}
+	}
+	if misplaced {
+		m.view = old.Remove(next.HighestModSeq, gone...).Replace(replaced...)
+	} else {
+		m.view = next
+	}
+	if added > 0 {
+		s.claimRecent()
+		s.enc.Raw("* ").Number(int64(m.view.Len())).Raw(" EXISTS").CRLF()
+	}
+	if added > 0 || fewerRecent {
+		s.writeRecent()
+	}
+	for _, msg := range changed {
+		i, _ := m.view.Find(msg.UID)
+		s.writeFlags(i, msg, withUID)
+	}
+}
+
+// claimRecent makes new messages \Recent in this session and in no other.
+func (s *session) claimRecent() {
+	if s.box.readOnly || s.rev2 {
+		return
+	}
+	uids, err := s.box.box.ClaimRecent(s.ctx)
+	if err != nil {
+		s.log.Error("claiming recent messages", "err", err)
+	}
+	for _, uid := range uids {
+		s.box.recent[uid] = struct{}{}
+	}
+}
+
+// writeRecent writes RECENT, which IMAP4rev2 does not have.
+func (s *session) writeRecent() {
+	if s.rev2 {
+		return
+	}
+	n := 0
+	if s.box.readOnly {
+		for _, msg := range s.box.view.All() {
+			if s.isRecent(msg) {
+				n++
+			}
+		}
+	} else {
+		for uid := range s.box.recent {
+			if _, ok := s.box.view.Find(uid); ok {
+				n++
+			}
+		}
+	}
+	s.enc.Raw("* ").Number(int64(n)).Raw(" RECENT").CRLF()
+}
+
+func (s *session) isRecent(msg *mailbox.Message) bool {
+	if s.rev2 {
+		return false
+	}
+	if s.box.readOnly {
+		return msg.Flags.System&mailbox.Recent != 0
+	}
+	_, ok := s.box.recent[msg.UID]
+	return ok
+}
+
+// writeFlags sends a FETCH response with the flags of the message at index i.
+func (s *session) writeFlags(i int, msg *mailbox.Message, withUID bool) {
+	s.announceKeywords(msg.Flags.Keywords)
+	s.enc.Raw("* ").Number(int64(i + 1)).Raw(" FETCH (")
+	if withUID {
+		s.enc.Raw("UID ").Number(int64(msg.UID)).SP()
+	}
+	s.flagsItem(msg, msg.Flags)
+	s.enc.Raw(")").CRLF()
+}
+
+// flagsItem writes FLAGS and the list.
+func (s *session) flagsItem(msg *mailbox.Message, f mailbox.Flags) {
+	f.System &^= mailbox.Recent
+	if s.isRecent(msg) {
+		f.System |= mailbox.Recent
+	}
+	s.enc.Raw("FLAGS (")
+	first := true
+	write := func(name string) {
+		if !first {
+			s.enc.SP()
+		}
+		first = false
+		s.enc.Raw(name)
+	}
+	for i, name := range systemFlagNames {
+		if f.System&(1<<i) != 0 {
+			write(name)
+		}
+	}
+	for _, k := range f.Keywords {
+		if isKeyword(k) {
+			write(k)
+		}
+	}
+	s.enc.Raw(")")
+}
+
+// systemFlagNames are in the order of mailbox.SystemFlags' bits.
+var systemFlagNames = [...]string{`\Answered`, `\Flagged`, `\Deleted`, `\Seen`, `\Draft`, `\Recent`}
+
+// isKeyword reports whether a stored keyword can be sent: stores are files that
+// others write too, and a line end in a keyword would forge a response.
+func isKeyword(k string) bool {
+	for i := range len(k) {
+		if !imapwire.IsAtomChar(k[i]) {
+			return false
+		}
+	}
+	return k != ""
+}
+
+// announceKeywords sends FLAGS again where a keyword is used that was not in it.
+func (s *session) announceKeywords(used []string) {
+	fresh := false
+	for _, k := range used {
+		k = strings.ToLower(k)
+		if _, ok := s.box.keywords[k]; !ok {
+			s.box.keywords[k] = struct{}{}
+			fresh = true
+		}
+	}
+	if fresh {
+		s.writeFlagsResponse()
+	}
+}
+
+// writeFlagsResponse sends FLAGS and PERMANENTFLAGS.
+func (s *session) writeFlagsResponse() {
+	names := `\Answered \Flagged \Deleted \Seen \Draft`
+	keywords := make([]string, 0, len(s.box.keywords))
+	seen := make(map[string]bool, len(s.box.keywords))
+	for _, msg := range s.box.view.All() {
+		for _, k := range msg.Flags.Keywords {
+			if l := strings.ToLower(k); !seen[l] && isKeyword(k) {
+				seen[l] = true
+				keywords = append(keywords, k)
+			}
+		}
+	}
+	slices.Sort(keywords)
+	for _, k := range keywords {
+		names += " " + k
+		s.box.keywords[strings.ToLower(k)] = struct{}{}
+	}
+	s.enc.Raw("* FLAGS (").Raw(names).Raw(")").CRLF()
+	if s.box.readOnly {
+		s.enc.Raw("* OK [PERMANENTFLAGS ()] Read-only mailbox.").CRLF()
+	} else {
+		s.enc.Raw("* OK [PERMANENTFLAGS (").Raw(names).Raw(` \*)] Flags permitted.`).CRLF()
+	}
+}
+
+// indices returns the messages that a set names, as ascending indices into the
+// announced view.
+func (s *session) indices(set imapwire.Set, uid bool) ([]int, error) {
+	v := s.box.view
+	var out []int
+	switch {
+	case set.Saved:
+		for _, u := range s.box.saved {
+			if i, ok := v.Find(u); ok {
+				out = append(out, i)
+			}
+		}
+	case uid:
+		last := uint32(0)
+		if n := v.Len(); n > 0 {
+			last = uint32(v.At(n - 1).UID)
+		}
+		for _, r := range set.Resolve(last) {
+			i, _ := v.Find(mailbox.UID(r.Start))
+			for ; i < v.Len() && uint32(v.At(i).UID) <= r.Stop; i++ {
+				out = append(out, i)
+			}
+		}
+	default:
+		if err := s.checkNumbers(set); err != nil {
+			return nil, err
+		}
+		for _, r := range set.Resolve(uint32(v.Len())) {
+			for i := int(r.Start) - 1; i < int(r.Stop); i++ {
+				out = append(out, i)
+			}
+		}
+	}
+	return out, nil
+}
+
+// checkNumbers fails where a set names a message number that does not exist. "*" of an
+// empty mailbox names nothing, and so does 1:*, which clients send without looking.
+func (s *session) checkNumbers(set imapwire.Set) error {
+	n := uint32(s.box.view.Len())
+	for _, r := range set.Ranges {
+		if max(r.Start, r.Stop) > max(n, 1) || n == 0 && r.Start != imapwire.Star && r.Stop != imapwire.Star {
+			return bad("Invalid message set.")
+		}
+	}
+	return nil
+}
+
+// uidsAt returns the UIDs of messages of the announced view.
+func (s *session) uidsAt(indices []int) []mailbox.UID {
+	uids := make([]mailbox.UID, len(indices))
+	for k, i := range indices {
+		uids[k] = s.box.view.At(i).UID
+	}
+	return uids
+}
+
+// closeBox leaves the selected mailbox without expunging.
+func (s *session) closeBox() {
+	if s.box == nil {
+		return
+	}
+	s.box.reader.drop()
+	if err := s.box.box.Close(); err != nil {
+		s.log.Error("closing a mailbox", "err", err)
+	}
+	s.box = nil
+	s.state = authenticated
+}

@@ -1,0 +1,202 @@
+package imapd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"mailcrypt/imapd/imapwire"
+)
+
+// maxBad is how many bad commands in a row end a connection.
+const maxBad = 10
+
+type state uint8
+
+const (
+	notAuthenticated state = 1 << iota
+	authenticated
+	selectedState
+	loggedOut
+
+	anyState  = notAuthenticated | authenticated | selectedState
+	userState = authenticated | selectedState
+)
+
+// A session is one connection. Only its own goroutine uses it, but for conn.
+type session struct {
+	srv  *Server
+	conn *conn
+	dec  *imapwire.Decoder
+	enc  *imapwire.Encoder
+	log  *slog.Logger
+	ctx  context.Context
+
+	remote net.Addr
+	addr   string // the IP address
+	local  bool   // the client is on this host
+	tls    bool
+
+	state     state
+	login     login
+	box       *selected // the selected mailbox
+	rev2      bool      // ENABLE IMAP4rev2
+	bad       int       // bad commands in a row
+	authFails int
+	after     func() error // run once the tagged reply is flushed
+}
+
+func newSession(s *Server, nc net.Conn) *session {
+	c := newConn(nc, &s.opts.Timeouts)
+	ss := &session{srv: s, conn: c, remote: nc.RemoteAddr(), state: notAuthenticated}
+	ss.addr, ss.local = address(ss.remote)
+	ss.log = s.opts.Logger.With("remote", ss.addr)
+	ss.dec = imapwire.NewDecoder(c, s.opts.Before)
+	ss.enc = imapwire.NewEncoder(c)
+	ss.dec.Continue = func() error {
+		ss.enc.Raw("+ OK\r\n")
+		return ss.enc.Flush()
+	}
+	return ss
+}
+
+// address returns the address without a port, and whether it is on this host: a
+// loopback address, a unix socket, or a pipe.
+func address(a net.Addr) (string, bool) {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ip := t.AddrPort().Addr().Unmap()
+		return ip.String(), ip.IsLoopback()
+	}
+	if ap, err := netip.ParseAddrPort(a.String()); err == nil {
+		return ap.Addr().Unmap().String(), ap.Addr().Unmap().IsLoopback()
+	}
+	return a.Network(), a.Network() == "unix" || a.Network() == "pipe"
+}
+
+// run is the life of a session.
+func (s *session) run(implicitTLS bool) {
+	var cancel context.CancelFunc
+	s.ctx, cancel = context.WithCancel(s.srv.ctx)
+	defer s.conn.abort()
+	defer s.close()
+	defer cancel()
+	defer s.recovered()
+
+	s.conn.wait(true)
+	if implicitTLS {
+		if err := s.startTLS(); err != nil {
+			s.log.Info("TLS handshake", "err", err)
+			return
+		}
+	}
+	s.enc.Raw("* OK ")
+	s.writeCapabilityCode()
+	s.enc.Text(s.srv.opts.Name + " ready.").CRLF()
+	if s.enc.Flush() != nil {
+		return
+	}
+	for s.state != loggedOut {
+		s.conn.wait(true)
+		err := s.dec.Next()
+		s.conn.wait(false)
+		if err == nil {
+			err = s.command()
+		}
+		if err != nil {
+			s.farewell(err)
+			return
+		}
+	}
+	s.hangUp()
+}
+
+// recovered keeps a panic from taking other users' sessions along. The value of a
+// panic may hold mail, so only errors of the runtime are logged in words.
+func (s *session) recovered() {
+	r := recover()
+	if r == nil {
+		return
+	}
+	s.srv.opts.Metrics.Panic()
+	what := fmt.Sprintf("%T", r)
+	if e, ok := r.(runtime.Error); ok {
+		what = e.Error()
+	}
+	s.log.Error("panic in a session", "panic", what, "stack", string(debug.Stack()))
+}
+
+// farewell says why the connection ends, where the client can still hear it.
+func (s *session) farewell(err error) {
+	var fatal *imapwire.FatalError
+	switch {
+	case errors.As(err, &fatal):
+		s.bye("", fatal.Reason)
+	case errors.Is(err, errTooManyLogins):
+		s.bye("", "Too many failed logins.")
+	case errors.Is(err, errTooManyBad):
+		s.bye("", "Too many invalid commands.")
+	case errors.Is(err, errGone):
+		s.bye("", "The selected mailbox was deleted or replaced.")
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.conn.interrupted():
+		s.bye("UNAVAILABLE", "Server is shutting down.")
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.enc.Err() == nil:
+		s.bye("", "Disconnected for inactivity.")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+	default:
+		s.log.Info("connection lost", "err", err)
+	}
+}
+
+func (s *session) bye(code, text string) {
+	s.writeStatus("*", &status{"BYE", code, text})
+	s.enc.Flush()
+	s.hangUp()
+}
+
+// hangUp closes so that the last words arrive: closing a TCP connection with unread
+// input makes the kernel reset it, which may drop what was sent.
+func (s *session) hangUp() {
+	type halfCloser interface{ CloseWrite() error }
+	if h, ok := s.conn.nc.(halfCloser); ok && h.CloseWrite() == nil {
+		s.conn.nc.SetReadDeadline(time.Now().Add(time.Second))
+		io.CopyN(io.Discard, s.conn.nc, 256<<10)
+	}
+}
+
+func (s *session) close() {
+	s.closeBox()
+	if s.login != nil {
+		if err := s.login.Close(); err != nil {
+			s.log.Error("closing the account", "err", err)
+		}
+		s.login = nil
+	}
+}
+
+// startTLS makes the connection one of TLS. Nothing that was said before counts
+// after it.
+func (s *session) startTLS() error {
+	tc := tls.Server(s.conn.nc, s.srv.opts.TLSConfig)
+	ctx, cancel := context.WithTimeout(s.ctx, s.srv.opts.Timeouts.Handshake)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	s.conn.replace(tc)
+	s.tls = true
+	s.dec.Reset(s.conn)
+	s.enc.Reset(s.conn)
+	return nil
+}
+
+// secure reports whether a password may be sent over the connection.
+func (s *session) secure() bool { return s.tls || s.local || !s.srv.opts.RequireTLS }
