@@ -113,3 +113,17 @@ func (i *IMAP) Unreadable(kind string) { i.unreadable.WithLabelValues(kind).Inc(
 
 // Panic counts a connection that ended in a panic.
 func (i *IMAP) Panic() { i.panics.Inc() }
+
+// Connection counts an opened (+1) or closed (-1) connection.
+func (l *LMTP) Connection(delta int) { l.connections.Add(float64(delta)) }
+
+// Delivery counts a recipient's answer and, where the message was saved, its size.
+func (l *LMTP) Delivery(result string, size int64) {
+	l.deliveries.WithLabelValues(result).Inc()
+	if result == "saved" {
+		l.bytes.Add(float64(size))
+	}
+}
+
+// Panic counts a panic that was caught.
+func (l *LMTP) Panic() { l.panics.Inc() }

@@ -1,0 +1,173 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"mailcrypt/dcrypt"
+	"mailcrypt/mailbox"
+	"mailcrypt/storage"
+)
+
+// A CopyResult tells which UIDs the copies got, in the order of the originals (RFC 4315).
+type CopyResult struct {
+	UIDValidity uint32 // of the target
+	From, To    []mailbox.UID
+}
+
+// Copy copies those of the messages that exist into another mailbox of the user. An
+// encrypted message is linked, not read: its bytes are shared, and the sealed record of
+// its key is stored for the target as well, so that it stays readable there, in Dovecot
+// too. That costs no cryptography and works for messages that this login cannot read.
+// What is not stored as the settings ask (in clear where mail is encrypted, or the other
+// way round) is read and saved anew. Where one copy fails, those already made are removed.
+func (m *Mailbox) Copy(ctx context.Context, uids []mailbox.UID, to string) (CopyResult, error) {
+	target, err := m.login.Open(ctx, to, false)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	defer target.Close()
+	return m.copyTo(ctx, uids, target)
+}
+
+// Move is Copy, and then removes the originals. A crash in between leaves both.
+func (m *Mailbox) Move(ctx context.Context, uids []mailbox.UID, to string) (CopyResult, error) {
+	if m.readOnly {
+		return CopyResult{}, mailbox.ErrReadOnly
+	}
+	result, err := m.Copy(ctx, uids, to)
+	if err != nil {
+		return result, err
+	}
+	return result, m.backend.Expunge(ctx, result.From)
+}
+
+func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbox) (result CopyResult, err error) {
+	defer func() {
+		if err != nil && len(result.To) > 0 {
+			err = errors.Join(err, target.backend.Expunge(context.WithoutCancel(ctx), result.To))
+			result = CopyResult{}
+		}
+	}()
+	carried := map[dcrypt.KeyID]bool{}
+	for _, uid := range uids {
+		if err := ctx.Err(); err != nil {
+			return result, err
+		}
+		msg, err := m.backend.Stat(ctx, uid)
+		if errors.Is(err, mailbox.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return result, err
+		}
+		info := mailbox.SaveInfo{Received: msg.Received, Flags: msg.Flags, GUID: msg.GUID, NeedUID: true}
+		made, err := m.copyOne(ctx, uid, target, info, carried)
+		if errors.Is(err, mailbox.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return result, err
+		}
+		result.From = append(result.From, uid)
+		result.To = append(result.To, made)
+	}
+	result.UIDValidity = target.backend.View().UIDValidity
+	return result, nil
+}
+
+// copyOne copies one message; carried are the keys that the target has already got.
+func (m *Mailbox) copyOne(ctx context.Context, uid mailbox.UID, target *Mailbox, info mailbox.SaveInfo, carried map[dcrypt.KeyID]bool) (mailbox.UID, error) {
+	header, err := m.header(ctx, uid)
+	if err != nil {
+		return 0, err
+	}
+	wanted := m.login.set.Store.Version != 0
+	linker, canLink := target.backend.(storage.Linker)
+	if canLink && (header.encrypted || !wanted) {
+		if wanted || !header.encrypted || !m.readable(ctx, uid) {
+			made, err := m.link(ctx, linker, uid, target, info, header, carried)
+			if !errors.Is(err, errors.ErrUnsupported) {
+				return made, err
+			}
+		}
+	}
+	return m.resave(ctx, uid, target, info)
+}
+
+// readable reports whether the login can read a message.
+func (m *Mailbox) readable(ctx context.Context, uid mailbox.UID) bool {
+	msg, err := m.Read(ctx, uid)
+	if err != nil {
+		return false
+	}
+	msg.Close()
+	return true
+}
+
+func (m *Mailbox) link(ctx context.Context, linker storage.Linker, uid mailbox.UID, target *Mailbox, info mailbox.SaveInfo, header streamHeader, carried map[dcrypt.KeyID]bool) (mailbox.UID, error) {
+	for _, id := range header.recipients {
+		if carried[id] {
+			continue
+		}
+		// The record comes before the message that needs it.
+		if err := m.login.keys.CarryKey(ctx, id, target.backend.GUID()); err != nil {
+			return 0, err
+		}
+		carried[id] = true
+	}
+	return linker.Link(ctx, m.backend, uid, info)
+}
+
+// A streamHeader is what copying needs to know of a stored message.
+type streamHeader struct {
+	encrypted  bool
+	recipients []dcrypt.KeyID
+}
+
+// header looks at the beginning of a stored message. One that is damaged counts as
+// encrypted, with no recipient: copying it must not make it look well.
+func (m *Mailbox) header(ctx context.Context, uid mailbox.UID) (streamHeader, error) {
+	f, err := m.backend.Open(ctx, uid)
+	if err != nil {
+		return streamHeader{}, err
+	}
+	defer f.Close()
+	var magic [dcrypt.MagicLen]byte
+	n, err := f.ReadAt(magic[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return streamHeader{}, fmt.Errorf("account: reading message %d: %w", uid, err)
+	}
+	if !dcrypt.IsEncrypted(magic[:n]) {
+		// An empty message is stored as an empty file, whatever the settings.
+		return streamHeader{encrypted: f.Size() == 0}, nil
+	}
+	h, err := dcrypt.ReadHeader(f, f.Size())
+	if err != nil {
+		return streamHeader{encrypted: true}, nil
+	}
+	s := streamHeader{encrypted: true}
+	for _, r := range h.Recipients {
+		s.recipients = append(s.recipients, r.ID)
+	}
+	return s, nil
+}
+
+// resave reads a message and saves it in the target.
+func (m *Mailbox) resave(ctx context.Context, uid mailbox.UID, target *Mailbox, info mailbox.SaveInfo) (mailbox.UID, error) {
+	msg, err := m.Read(ctx, uid)
+	if err != nil {
+		return 0, err
+	}
+	defer msg.Close()
+	a, err := target.Append(ctx, info)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := io.Copy(a, io.NewSectionReader(msg, 0, msg.Size())); err != nil {
+		return 0, errors.Join(err, a.Abort())
+	}
+	return a.Commit()
+}

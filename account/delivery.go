@@ -1,0 +1,115 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"mailcrypt/attrdict"
+	"mailcrypt/dcrypt"
+	"mailcrypt/keys"
+	"mailcrypt/mailbox"
+	"mailcrypt/storage"
+	"mailcrypt/userdb"
+)
+
+// A Delivery is one user to deliver to, without any secret. Its methods may be called
+// concurrently. Close it.
+type Delivery struct {
+	account *account
+	set     Settings
+	keys    *keys.Keys
+
+	mu   sync.Mutex
+	open []storage.Backend // closed with the delivery
+}
+
+// Deliver opens a user's mail for saving. Errors wrap ErrTemporary or ErrSettings; a
+// delivery then fails temporarily.
+func (r *Registry) Deliver(ctx context.Context, u *userdb.User) (*Delivery, error) {
+	s, err := r.Settings(u, nil)
+	if err != nil {
+		return nil, err
+	}
+	a, err := r.open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Delivery{account: a, set: s, keys: a.keysFor(s)}, nil
+}
+
+// User is the user's name.
+func (d *Delivery) User() string { return d.set.User }
+
+// Append begins a message in a folder. An error means that nothing was stored, in clear or
+// otherwise; it wraps keys.ErrNoUserKey where the user has to log in first.
+func (d *Delivery) Append(ctx context.Context, folder string, info mailbox.SaveInfo) (*storage.Appender, error) {
+	b, err := d.account.hier.Open(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	d.open = append(d.open, b)
+	d.mu.Unlock()
+	a, err := d.begin(ctx, b, info)
+	if err != nil {
+		return nil, fmt.Errorf("account: delivering to user %s: %w", d.set.User, err)
+	}
+	return a, nil
+}
+
+func (d *Delivery) begin(ctx context.Context, b storage.Backend, info mailbox.SaveInfo) (*storage.Appender, error) {
+	var to *dcrypt.PublicKey
+	if d.set.Store.Version != 0 {
+		if d.set.SaveErr != nil {
+			return nil, d.set.SaveErr
+		}
+		var err error
+		if to, err = d.keys.PublicKey(ctx, b.GUID(), d.set.Keys.Password); err != nil {
+			return nil, err
+		}
+	}
+	return storage.New(b).Append(ctx, info, to, d.set.Store)
+}
+
+// Close ends the delivery, after what it has begun was committed or aborted.
+func (d *Delivery) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for _, b := range d.open {
+		errs = append(errs, b.Close())
+	}
+	d.open = nil
+	d.account.release()
+	return errors.Join(errs...)
+}
+
+// Keys gives fn the user's keys, for administration. Errors wrap ErrTemporary or
+// ErrSettings.
+func (r *Registry) Keys(ctx context.Context, u *userdb.User, fn func(*keys.Keys) error) error {
+	s, err := r.Settings(u, nil)
+	if err != nil {
+		return err
+	}
+	a, err := r.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer a.release()
+	return fn(a.keysFor(s))
+}
+
+// noDict is the dictionary of a configuration that has none: global keys need none.
+type noDict struct{}
+
+func (noDict) View(_ context.Context, fn func(attrdict.Reader) error) error { return fn(noDict{}) }
+func (noDict) Update(context.Context, func(attrdict.Tx) error) error {
+	return errors.New("account: no mail_attribute_dict is configured, so no key can be stored")
+}
+func (noDict) Get(key string) ([]byte, error) {
+	return nil, fmt.Errorf("%w: %s", attrdict.ErrNotFound, key)
+}
+func (noDict) Iterate(string, func(string, []byte) error) error { return nil }
+func (noDict) Close() error                                     { return nil }

@@ -1,0 +1,129 @@
+package account
+
+import (
+	"context"
+	"fmt"
+
+	"mailcrypt/dcrypt"
+	"mailcrypt/mailbox"
+	"mailcrypt/storage"
+)
+
+// A Mailbox is one session's use of one mailbox. Its methods may be called concurrently.
+// Close it before its Login.
+type Mailbox struct {
+	login    *Login
+	name     string
+	readOnly bool
+	backend  storage.Backend
+	store    *storage.Store
+}
+
+// Open opens a mailbox; INBOX is made if missing. The error wraps mailbox.ErrNotFound where
+// there is none.
+func (l *Login) Open(ctx context.Context, name string, readOnly bool) (*Mailbox, error) {
+	b, err := l.account.hier.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Mailbox{l, name, readOnly, b, storage.New(b)}, nil
+}
+
+// Name is the name that the mailbox was opened by.
+func (m *Mailbox) Name() string { return m.name }
+
+// GUID is the mailbox's GUID.
+func (m *Mailbox) GUID() mailbox.GUID { return m.backend.GUID() }
+
+// ReadOnly reports whether changes are refused.
+func (m *Mailbox) ReadOnly() bool { return m.readOnly }
+
+// View is the mailbox as last looked at; it does no I/O.
+func (m *Mailbox) View() *mailbox.View { return m.backend.View() }
+
+// Sync looks for what others changed and returns the newest view.
+func (m *Mailbox) Sync(ctx context.Context) (*mailbox.View, error) { return m.backend.Sync(ctx) }
+
+// Changed returns a channel that is closed at the next change.
+func (m *Mailbox) Changed() <-chan struct{} { return m.backend.Changed() }
+
+// ClaimRecent takes \Recent away from all messages and returns their UIDs.
+func (m *Mailbox) ClaimRecent(ctx context.Context) ([]mailbox.UID, error) {
+	if m.readOnly {
+		return nil, nil
+	}
+	return m.backend.ClaimRecent(ctx)
+}
+
+// Stat returns a message with its dates looked up.
+func (m *Mailbox) Stat(ctx context.Context, uid mailbox.UID) (mailbox.Message, error) {
+	return m.backend.Stat(ctx, uid)
+}
+
+// Read opens a message with the keys of the login. The error is a *storage.ReadError where
+// the message is there but cannot be read.
+func (m *Mailbox) Read(ctx context.Context, uid mailbox.UID) (*storage.Message, error) {
+	return m.store.Open(ctx, uid, m.login.ring.ring)
+}
+
+// SizeOf returns RFC822.SIZE. It reads the message only where no size was recorded.
+func (m *Mailbox) SizeOf(ctx context.Context, uid mailbox.UID) (int64, error) {
+	if msg := m.backend.View().Get(uid); msg != nil && msg.Sizes.Virtual != mailbox.Unknown {
+		return msg.Sizes.Virtual, nil
+	}
+	msg, err := m.Read(ctx, uid)
+	if err != nil {
+		return 0, err
+	}
+	defer msg.Close()
+	return msg.Size(), nil
+}
+
+// Append begins a message, encrypted as the user's settings say. The caller commits or
+// aborts it. Where encryption is wanted and no key of the user's is to be had, the error
+// says so and nothing is stored.
+func (m *Mailbox) Append(ctx context.Context, info mailbox.SaveInfo) (*storage.Appender, error) {
+	if m.readOnly {
+		return nil, mailbox.ErrReadOnly
+	}
+	to, err := m.publicKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.store.Append(ctx, info, to, m.login.set.Store)
+}
+
+// publicKey is the key that this login's messages for the mailbox are encrypted to, nil
+// where they are not. The login has looked whether it is the user's.
+func (m *Mailbox) publicKey(ctx context.Context) (*dcrypt.PublicKey, error) {
+	l := m.login
+	if l.set.Store.Version == 0 {
+		return nil, nil
+	}
+	if l.set.SaveErr != nil {
+		return nil, l.set.SaveErr
+	}
+	if err := l.keys.VerifyFolder(ctx, l.ring.ring, m.backend.GUID()); err != nil {
+		return nil, fmt.Errorf("account: verifying the key of mailbox %s: %w", m.backend.GUID(), err)
+	}
+	return l.keys.PublicKey(ctx, m.backend.GUID(), l.set.Keys.Password)
+}
+
+// SetFlags changes flags.
+func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) error {
+	if m.readOnly {
+		return mailbox.ErrReadOnly
+	}
+	return m.backend.SetFlags(ctx, uids, change)
+}
+
+// Expunge removes messages.
+func (m *Mailbox) Expunge(ctx context.Context, uids []mailbox.UID) error {
+	if m.readOnly {
+		return mailbox.ErrReadOnly
+	}
+	return m.backend.Expunge(ctx, uids)
+}
+
+// Close ends the session's use of the mailbox.
+func (m *Mailbox) Close() error { return m.backend.Close() }

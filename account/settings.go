@@ -1,0 +1,265 @@
+package account
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailcrypt/compress"
+	"mailcrypt/dcrypt"
+	"mailcrypt/keys"
+	"mailcrypt/storage"
+	"mailcrypt/userdb"
+)
+
+// Defaults are the configuration that users' fields override. The names of Crypt and of
+// the fields are Dovecot's; Crypt leaves out the prefix mail_crypt_.
+type Defaults struct {
+	MailHome      string // template; a user's home beats it
+	MailLocation  string // template, Dovecot's syntax
+	AttributeDict string // template of an attrdict URI
+	Separator     string // hierarchy separator; "" is the layout's own
+	Crypt         map[string]string
+	Compression   compress.Method
+	Level         compress.Level
+	AppendLimit   int64 // bytes of an appended message; 0 is none
+	Folders       []Folder
+}
+
+// A Folder is a mailbox with a role.
+type Folder struct {
+	Name       string
+	SpecialUse string // `\Sent`, or ""
+	Create     bool   // at a login, if missing
+	Subscribe  bool   // when created so
+}
+
+// Settings are what holds for one user in one login or delivery: the defaults, overlaid
+// by the user's fields, with the login's password filled in where a template asks for it.
+type Settings struct {
+	User          string
+	Home          string
+	MailLocation  string // expanded, but for ~
+	AttributeDict string // expanded, but for ~
+	Separator     string
+	Store         storage.Options
+	Keys          keys.Config
+	KeepUnlocked  time.Duration
+	AppendLimit   int64
+	Folders       []Folder
+	// SaveErr says why no message can be saved although encryption is wanted: a public key
+	// that is not one. ReadErr tells of private keys that do not load: reading does
+	// without them.
+	SaveErr, ReadErr error
+}
+
+// ErrSettings reports settings of a user that cannot be used. The user is refused: a
+// delivery fails temporarily, never in clear.
+var ErrSettings = errors.New("account: settings cannot be used")
+
+// Resolve makes a user's Settings. password is the login's, nil where there is none.
+func Resolve(d Defaults, u *userdb.User, password []byte) (Settings, error) {
+	r := resolver{d: d, fields: u.Fields}
+	r.vars = userdb.Vars{User: u.Name, Home: u.Home, Password: password, HasPassword: password != nil}
+	s := Settings{User: u.Name, Separator: d.Separator, AppendLimit: d.AppendLimit, Folders: d.Folders}
+	s.Home = u.Home
+	if s.Home == "" {
+		s.Home = r.expand("mail_home", d.MailHome)
+		r.vars.Home = s.Home
+	}
+	if s.Home == "" && r.err == nil {
+		r.fail("mail_home", "the user has no home")
+	}
+	location := d.MailLocation
+	if v := u.Fields["mail"]; v != "" {
+		location = v
+	}
+	s.MailLocation = r.expand("mail", location)
+	s.AttributeDict = r.expand("mail_attribute_dict", d.AttributeDict)
+	s.Store.Compression, s.Store.Level = d.Compression, d.Level
+	s.Store.MaxSize = d.AppendLimit
+	r.crypt(&s)
+	if r.err != nil {
+		s.Keys.Password.Clear()
+		return Settings{}, fmt.Errorf("%w: user %s: %w", ErrSettings, u.Name, r.err)
+	}
+	return s, nil
+}
+
+// A resolver reads settings of one user and keeps the first error.
+type resolver struct {
+	d      Defaults
+	fields map[string]string
+	vars   userdb.Vars
+	err    error
+}
+
+func (r *resolver) fail(name, reason string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%s %s", name, reason)
+	}
+}
+
+// value returns a setting of mail_crypt and whether it is set anywhere.
+func (r *resolver) value(name string) (string, bool) {
+	if v, ok := r.fields["mail_crypt_"+name]; ok {
+		return v, true
+	}
+	v, ok := r.d.Crypt[name]
+	return v, ok
+}
+
+func (r *resolver) expand(name, template string) string {
+	v, err := userdb.Expand(template, r.vars)
+	if err != nil {
+		r.fail(name, err.Error())
+		return ""
+	}
+	return string(v)
+}
+
+// secret expands a template that may need the login's password.
+func (r *resolver) secret(name string) keys.Secret {
+	template, ok := r.value(name)
+	if !ok {
+		return keys.Secret{}
+	}
+	v, err := userdb.Expand(template, r.vars)
+	switch {
+	case errors.Is(err, userdb.ErrAbsent):
+		return keys.AbsentSecret()
+	case err != nil:
+		r.fail("mail_crypt_"+name, "cannot be expanded")
+		return keys.Secret{}
+	}
+	return keys.NewSecret([]byte(v))
+}
+
+func (r *resolver) number(name string, low, high int) int {
+	v, ok := r.value(name)
+	if !ok {
+		return 0
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < low || n > high {
+		r.fail("mail_crypt_"+name, fmt.Sprintf("must be a number from %d to %d", low, high))
+	}
+	return n
+}
+
+// boolean is strict: "no" must not mean yes, as it does in Dovecot 2.3.
+func (r *resolver) boolean(name string, unset bool) bool {
+	v, ok := r.value(name)
+	if !ok {
+		return unset
+	}
+	switch strings.ToLower(v) {
+	case "yes", "y", "true", "1", "on":
+		return true
+	case "no", "n", "false", "0", "off":
+		return false
+	}
+	r.fail("mail_crypt_"+name, "must be yes or no")
+	return unset
+}
+
+// crypt reads everything of mail_crypt.
+func (r *resolver) crypt(s *Settings) {
+	s.Store.Version = r.saveVersion()
+	s.Store.Rounds = r.number("message_rounds", 1, 100_000)
+	c := &s.Keys
+	c.NoGenerate = s.Store.Version == 1
+	if name, ok := r.value("curve"); ok && name != "" && s.Store.Version == 2 {
+		curve, err := dcrypt.ParseCurve(name)
+		if err != nil {
+			r.fail("mail_crypt_curve", err.Error())
+		}
+		c.Curve = curve
+	}
+	c.Seal.Rounds = r.number("seal_rounds", 1, 10_000_000)
+	if h, ok := r.value("seal_hash"); ok {
+		c.Seal.Hash = h
+		if h != "sha512" && h != "sha384" && h != "sha256" {
+			r.fail("mail_crypt_seal_hash", "must be sha512, sha384 or sha256")
+		}
+	}
+	c.Password = r.secret("private_password")
+	c.SealKeys = r.privateKeys(s, "private_key")
+	c.GlobalPrivate = r.privateKeys(s, "global_private_key")
+	if text, ok := r.value("global_public_key"); ok && text != "" {
+		pub, err := dcrypt.ParsePublicKey(dcrypt.DecodeKeySetting([]byte(text)))
+		if err != nil {
+			s.SaveErr = fmt.Errorf("%w: user %s: mail_crypt_global_public_key: %w", ErrSettings, s.User, err)
+		}
+		c.Global = pub
+	}
+	_, sealedByKey := r.value("private_key")
+	c.RequireSealed = r.boolean("require_encrypted_user_key", c.Password.Wanted() || sealedByKey)
+	switch v, _ := r.value("before_first_login"); v {
+	case "", "defer":
+	case "unsealed":
+		c.UnsealedFirst = true
+	default:
+		r.fail("mail_crypt_before_first_login", "must be defer or unsealed")
+	}
+	if v, ok := r.value("keep_unlocked"); ok {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < 0 || d > 24*time.Hour {
+			r.fail("mail_crypt_keep_unlocked", `must be a time such as "30s", at most 24h`)
+		}
+		s.KeepUnlocked = d
+	}
+}
+
+// saveVersion is 0 where it is set nowhere. Dovecot's users also write the field
+// mail_save_version.
+func (r *resolver) saveVersion() int {
+	v, ok := r.fields["mail_crypt_save_version"]
+	if !ok {
+		v, ok = r.fields["mail_save_version"]
+	}
+	if !ok {
+		v, ok = r.d.Crypt["save_version"]
+	}
+	if !ok {
+		return 0
+	}
+	switch v {
+	case "0", "1", "2":
+		return int(v[0] - '0')
+	}
+	r.fail("mail_crypt_save_version", "must be 0, 1 or 2")
+	return 0
+}
+
+// privateKeys reads a numbered list of keys: name, name2, name3 and so on, each with its
+// _password. Dovecot ends at the first missing number; so do we.
+func (r *resolver) privateKeys(s *Settings, name string) []*dcrypt.PrivateKey {
+	var list []*dcrypt.PrivateKey
+	for n := 1; ; n++ {
+		this := name
+		if n > 1 {
+			this += strconv.Itoa(n)
+		}
+		text, ok := r.value(this)
+		if !ok || text == "" {
+			return list
+		}
+		password := r.secret(this + "_password")
+		opener := dcrypt.Opener{}
+		if password.Known() {
+			opener.Password = password.Sealing()
+		}
+		key, err := dcrypt.ParsePrivateKey(dcrypt.DecodeKeySetting([]byte(text)), opener)
+		password.Clear()
+		if err != nil {
+			if s.ReadErr == nil {
+				s.ReadErr = fmt.Errorf("%w: user %s: mail_crypt_%s: %w", ErrSettings, s.User, this, err)
+			}
+			continue
+		}
+		list = append(list, key)
+	}
+}

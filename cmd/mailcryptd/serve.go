@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"mailcrypt/admin"
+	"mailcrypt/config"
+	"mailcrypt/imapd"
+	"mailcrypt/internal/metrics"
+	"mailcrypt/internal/system"
+	"mailcrypt/lmtpd"
+)
+
+func serveCommand() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "serve IMAP and LMTP until SIGTERM; SIGHUP reads the configuration again",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(path)
+			if err != nil {
+				return &statusError{exitConfig, err}
+			}
+			hideMemory()
+			if err := serve(cmd.Context(), c, cmd.ErrOrStderr(), nil); err != nil {
+				return &statusError{exitFail, err}
+			}
+			return nil
+		},
+	}
+	configFlag(c, &path)
+	return c
+}
+
+// hideMemory keeps keys out of core files and from other processes of the same user.
+func hideMemory() {
+	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+}
+
+// A server is everything that runs.
+type server struct {
+	log     *slog.Logger
+	level   *slog.LevelVar
+	system  *system.System
+	cert    atomic.Pointer[tls.Certificate]
+	metrics *metrics.Metrics
+	imap    *imapd.Server
+	lmtp    *lmtpd.Server
+	admin   *admin.Server
+	http    *http.Server
+	failed  chan error // the first listener that gave up
+}
+
+// logger makes the log that a configuration asks for.
+func logger(c *config.Config, w io.Writer, level *slog.LevelVar) *slog.Logger {
+	setLevel(c, level)
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func setLevel(c *config.Config, level *slog.LevelVar) {
+	level.UnmarshalText([]byte(c.LogLevel))
+}
+
+// serve runs until a signal or a failure. ready, where set, is called once all listen.
+func serve(ctx context.Context, c *config.Config, logTo io.Writer, ready func(*server)) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+
+	s := &server{level: &slog.LevelVar{}, failed: make(chan error, 1)}
+	s.log = logger(c, logTo, s.level)
+	if s.system, err = system.Open(c, s.log); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.start(c); err != nil {
+		return err
+	}
+	s.log.Info("serving", "version", system.Version(), "config", c.Path)
+	daemon.SdNotify(false, daemon.SdNotifyReady)
+	if ready != nil {
+		ready(s)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			s.log.Info("stopping")
+			daemon.SdNotify(false, daemon.SdNotifyStopping)
+			return nil
+		case err := <-s.failed:
+			return err
+		case <-hup:
+			s.reload(c.Path)
+		}
+	}
+}
+
+// start opens every listener.
+func (s *server) start(c *config.Config) error {
+	cert, err := system.TLS(c)
+	if err != nil {
+		return err
+	}
+	var tlsConfig *tls.Config
+	if cert != nil {
+		s.cert.Store(cert)
+		tlsConfig = &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cert.Load(), nil },
+		}
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "localhost"
+	}
+	s.metrics = metrics.New()
+	s.imap = imapd.NewServer(imapd.Options{
+		Authenticator: s.system, TLSConfig: tlsConfig, RequireTLS: c.Auth.DisablePlaintext,
+		Logger: s.log.With("service", "imap"), Metrics: s.metrics.IMAP, Version: system.Version(),
+		MaxConnections: c.IMAP.MaxConnections,
+	})
+	s.lmtp = lmtpd.NewServer(lmtpd.Options{
+		Users: s.system, Hostname: hostname, MaxMessageSize: c.LMTP.MessageSizeLimit,
+		RecipientDelimiter: c.LMTP.RecipientDelimiter, TLSConfig: tlsConfig,
+		Logger: s.log.With("service", "lmtp"), Metrics: s.metrics.LMTP,
+	})
+	for _, a := range c.IMAP.Listen {
+		if err := s.listen(a, func(l net.Listener) error { return s.imap.Serve(l, false) }); err != nil {
+			return err
+		}
+	}
+	for _, a := range c.IMAP.TLSListen {
+		if err := s.listen(a, func(l net.Listener) error { return s.imap.Serve(l, true) }); err != nil {
+			return err
+		}
+	}
+	for _, a := range c.LMTP.Listen {
+		if err := s.listen(a, s.lmtp.Serve); err != nil {
+			return err
+		}
+	}
+	if c.Metrics.Listen != "" {
+		s.http = &http.Server{Handler: s.metrics.Handler(), ReadHeaderTimeout: 10 * time.Second}
+		if err := s.listen(c.Metrics.Listen, s.http.Serve); err != nil {
+			return err
+		}
+	}
+	s.admin, err = admin.Listen(filepath.Join(c.StateDir, admin.SocketName), s.system.Admin(true), s.log.With("service", "admin"))
+	return err
+}
+
+// listen opens one address and serves it behind.
+func (s *server) listen(address string, serve func(net.Listener) error) error {
+	l, err := listenOn(address)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", address, err)
+	}
+	go func() {
+		err := serve(l)
+		if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+			select {
+			case s.failed <- fmt.Errorf("serving %s: %w", address, err):
+			default:
+			}
+		}
+	}()
+	return nil
+}
+
+// listenOn opens host:port, or unix:PATH. Who may reach a unix socket is decided by its
+// directory, as with Dovecot's.
+func listenOn(address string) (net.Listener, error) {
+	path, ok := strings.CutPrefix(address, "unix:")
+	if !ok {
+		return net.Listen("tcp", address)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	// The instance lock is ours, so a socket that is there belongs to nobody.
+	if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
+		os.Remove(path)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o666)
+}
+
+// reload reads the configuration again. What cannot change while running stays; a
+// configuration that is wrong changes nothing.
+func (s *server) reload(path string) {
+	daemon.SdNotify(false, daemon.SdNotifyReloading)
+	defer daemon.SdNotify(false, daemon.SdNotifyReady)
+	c, err := config.Load(path)
+	if err == nil {
+		var cert *tls.Certificate
+		if cert, err = system.TLS(c); err == nil {
+			err = s.system.Reload(c)
+		}
+		if err == nil && cert != nil && s.cert.Load() != nil {
+			s.cert.Store(cert)
+		}
+	}
+	if err != nil {
+		s.log.Error("the configuration was not reloaded; the old one holds", "err", err)
+		return
+	}
+	setLevel(c, s.level)
+	s.log.Info("reloaded the configuration; addresses, TLS on or off, and state_dir change with a restart")
+}
+
+// close ends all sessions, the protocols first.
+func (s *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var errs []error
+	if s.admin != nil {
+		errs = append(errs, s.admin.Close())
+	}
+	if s.lmtp != nil {
+		errs = append(errs, s.lmtp.Shutdown(ctx))
+	}
+	if s.imap != nil {
+		errs = append(errs, s.imap.Shutdown(ctx))
+	}
+	if s.http != nil {
+		errs = append(errs, s.http.Shutdown(ctx))
+	}
+	return errors.Join(append(errs, s.system.Close())...)
+}

@@ -1,0 +1,90 @@
+// Package archtest holds the table of who may import whom.
+package archtest
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed says which packages of ours a package may import. Tests are free.
+var allowed = map[string][]string{
+	"mailbox":             {},
+	"compress":            {},
+	"config":              {},
+	"message":             {},
+	"internal/secret":     {},
+	"internal/gcmstream":  {},
+	"internal/durable":    {},
+	"internal/crlf":       {},
+	"internal/metrics":    {},
+	"imapd/imapwire":      {},
+	"attrdict":            {"mailbox", "internal/durable"},
+	"index":               {"mailbox", "internal/durable"},
+	"dcrypt":              {"internal/secret", "internal/gcmstream"},
+	"keys":                {"attrdict", "dcrypt", "mailbox", "internal/secret"},
+	"userdb":              {"internal/secret", "internal/durable", "attrdict", "mailbox"},
+	"storage":             {"mailbox", "compress", "dcrypt", "internal/crlf"},
+	"storage/maildir":     {"mailbox", "storage", "index", "internal/durable"},
+	"storage/storagetest": {"mailbox", "storage", "compress"},
+	"account":             {"storage", "storage/maildir", "attrdict", "keys", "dcrypt", "compress", "mailbox", "userdb", "internal/secret"},
+	"imapd":               {"account", "mailbox", "storage", "keys", "message", "imapd/imapwire", "internal/secret"},
+	"lmtpd":               {"account", "mailbox", "storage", "keys", "internal/secret"},
+	"admin":               {"account", "keys", "userdb", "mailbox", "internal/secret"},
+	"internal/system":     {"account", "admin", "compress", "config", "internal/durable", "lmtpd", "mailbox", "storage", "userdb"},
+	"cmd/mailcryptd":      {"account", "admin", "config", "imapd", "internal/metrics", "internal/system", "lmtpd", "mailbox", "userdb"},
+	"cmd/doveadm-crypt":   {"admin", "config", "internal/durable", "internal/system", "userdb"},
+	"acceptance":          {},
+	"internal/archtest":   {},
+}
+
+// walls are outside modules that one layer alone may know.
+var walls = map[string][]string{
+	"go.etcd.io/bbolt":            {"attrdict", "index"},
+	"github.com/emersion/go-smtp": {"lmtpd"},
+	"github.com/klauspost":        {"compress"},
+	"github.com/pierrec":          {"compress"},
+	"github.com/cloudflare/circl": {"dcrypt"},
+	// Their parsers have a history of quadratic time on hostile mail.
+	"net/mail":       {},
+	"mime/multipart": {},
+}
+
+func TestImports(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "mailcrypt/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		name := strings.TrimPrefix(p.ImportPath, "mailcrypt/")
+		may, ok := allowed[name]
+		if !ok {
+			t.Errorf("package %s is not in the table", name)
+		}
+		for _, i := range p.Imports {
+			if own, ok := strings.CutPrefix(i, "mailcrypt/"); ok && !slices.Contains(may, own) {
+				t.Errorf("%s imports %s", name, own)
+			}
+			for module, who := range walls {
+				if (i == module || strings.HasPrefix(i, module+"/")) && !slices.Contains(who, name) {
+					t.Errorf("%s imports %s", name, i)
+				}
+			}
+		}
+	}
+	if seen < len(allowed)/2 {
+		t.Errorf("only %d packages were looked at", seen)
+	}
+}

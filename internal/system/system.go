@@ -1,0 +1,215 @@
+// Package system builds the services that a configuration describes, for the daemon and
+// for the command line tool when no daemon runs. Whoever holds a System owns the users'
+// files: it takes the instance lock.
+package system
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"mailcrypt/account"
+	"mailcrypt/admin"
+	"mailcrypt/compress"
+	"mailcrypt/config"
+	"mailcrypt/internal/durable"
+	"mailcrypt/lmtpd"
+	"mailcrypt/mailbox"
+	"mailcrypt/storage"
+	"mailcrypt/userdb"
+)
+
+// LockName is the file of the instance lock in the state directory.
+const LockName = "instance.lock"
+
+// A System is a user database and the users' mail, open. Close it.
+type System struct {
+	Users    *userdb.PasswdFile
+	Accounts *account.Registry
+	Log      *slog.Logger
+
+	lock *durable.Flock
+}
+
+// Open opens what a configuration describes. The error wraps durable.ErrLocked where
+// another process of this configuration runs.
+func Open(c *config.Config, log *slog.Logger) (_ *System, err error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("state_dir: %w", err)
+	}
+	defaults, err := Defaults(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &System{Log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.lock, err = durable.LockFile(filepath.Join(c.StateDir, LockName)); err != nil {
+		return nil, fmt.Errorf("another mailcryptd or doveadm-crypt runs with state_dir %s: %w", c.StateDir, err)
+	}
+	if s.Users, err = userdb.OpenPasswdFile(c.UserDB.PasswdFile, userdb.Options{Log: log, UsernameFormat: c.Auth.UsernameFormat}); err != nil {
+		return nil, err
+	}
+	s.Accounts = account.NewRegistry(account.Options{Defaults: defaults, Log: log})
+	return s, nil
+}
+
+// Reload takes over what of a new configuration concerns users. What is open stays as it
+// is; logins and deliveries that begin from now on follow the new one.
+func (s *System) Reload(c *config.Config) error {
+	defaults, err := Defaults(c)
+	if err != nil {
+		return err
+	}
+	s.Accounts.SetDefaults(defaults)
+	return nil
+}
+
+// Close closes everything and gives the instance lock back.
+func (s *System) Close() error {
+	var errs []error
+	if s.Accounts != nil {
+		errs = append(errs, s.Accounts.Close())
+	}
+	if s.Users != nil {
+		errs = append(errs, s.Users.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}
+
+// Defaults are the settings of users that a configuration gives.
+func Defaults(c *config.Config) (account.Defaults, error) {
+	d := account.Defaults{
+		MailHome: c.MailHome, MailLocation: c.MailLocation, AttributeDict: c.AttributeDict,
+		Separator: c.Namespace.Separator, Crypt: c.Crypt, AppendLimit: c.IMAP.AppendLimit,
+	}
+	if d.AppendLimit == 0 {
+		d.AppendLimit = c.LMTP.MessageSizeLimit
+	}
+	var err error
+	if d.Compression, err = compress.ParseMethod(c.Zlib.Save); err != nil {
+		return d, &config.Error{File: c.Path, Setting: "[zlib] save", Reason: err.Error()}
+	}
+	if c.Zlib.SaveLevel != nil {
+		if d.Level, err = compress.NewLevel(d.Compression, *c.Zlib.SaveLevel); err != nil {
+			return d, &config.Error{File: c.Path, Setting: "[zlib] save_level", Reason: err.Error()}
+		}
+	}
+	for _, m := range c.Mailboxes {
+		d.Folders = append(d.Folders, account.Folder{Name: m.Name, SpecialUse: m.SpecialUse,
+			Create: m.Auto != "no", Subscribe: m.Auto == "subscribe"})
+	}
+	// A setting that is wrong for everybody is wrong now, not at somebody's login.
+	_, err = account.Resolve(d, &userdb.User{Name: "user@example.org", Home: "/nonexistent", UID: -1, GID: -1}, []byte("check"))
+	return d, err
+}
+
+// Login checks a password and opens the user's mail. It is imapd's Authenticator.
+func (s *System) Login(ctx context.Context, name string, password []byte, _ net.Addr) (*account.Login, error) {
+	u, err := s.Users.Authenticate(ctx, name, password)
+	switch {
+	case errors.Is(err, userdb.ErrAuth):
+		return nil, fmt.Errorf("%w: user %q", account.ErrAuth, name)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", account.ErrTemporary, err)
+	}
+	return s.Accounts.Login(ctx, u, password)
+}
+
+// Deliver finds a recipient. It is lmtpd's Users.
+func (s *System) Deliver(ctx context.Context, address string) (lmtpd.Recipient, error) {
+	u, err := s.Users.Lookup(ctx, address)
+	switch {
+	case errors.Is(err, userdb.ErrNoUser):
+		return nil, fmt.Errorf("%w: %q", lmtpd.ErrNoUser, address)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", account.ErrTemporary, err)
+	}
+	d, err := s.Accounts.Deliver(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	return recipient{d}, nil
+}
+
+// recipient is an account's delivery as lmtpd takes it.
+type recipient struct{ *account.Delivery }
+
+func (r recipient) Append(ctx context.Context, folder string, info mailbox.SaveInfo) (lmtpd.Appender, error) {
+	a, err := r.Delivery.Append(ctx, folder, info)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+var _ lmtpd.Appender = (*storage.Appender)(nil)
+
+// Admin is the administration of this system.
+func (s *System) Admin(daemon bool) admin.Service {
+	return &admin.Local{Accounts: s.Accounts, Users: s.Users, Build: Version(), Daemon: daemon}
+}
+
+// Version is the version of the running program.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, v := range info.Settings {
+		if v.Key == "vcs.revision" {
+			return info.Main.Version + " " + v.Value[:min(12, len(v.Value))]
+		}
+	}
+	return info.Main.Version
+}
+
+// TLS loads the certificate of a configuration; nil where there is none.
+func TLS(c *config.Config) (*tls.Certificate, error) {
+	if c.TLS.Cert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	if err != nil {
+		return nil, &config.Error{File: c.Path, Setting: "[tls]", Reason: strings.TrimPrefix(err.Error(), "tls: ")}
+	}
+	return &cert, nil
+}
+
+// Admin connects to the daemon of a configuration, or, where none answers, opens a System
+// and does its work.
+func Admin(ctx context.Context, c *config.Config, log *slog.Logger) (admin.Service, error) {
+	client, err := admin.Dial(ctx, filepath.Join(c.StateDir, admin.SocketName))
+	if err == nil {
+		return client, nil
+	}
+	if !errors.Is(err, admin.ErrNoDaemon) {
+		return nil, err
+	}
+	s, err := Open(c, log)
+	if err != nil {
+		return nil, err
+	}
+	return owned{s.Admin(false), s}, nil
+}
+
+// owned is a Service whose System ends with it.
+type owned struct {
+	admin.Service
+	system *System
+}
+
+func (o owned) Close() error { return errors.Join(o.Service.Close(), o.system.Close()) }
