@@ -55,7 +55,7 @@ func (w *wire) capabilities() []byte {
 		b = fmt.Appendf(b, "250-%s\r\n", c)
 	}
 	b = fmt.Appendf(b, "250-LIMITS RCPTMAX=%d\r\n", o.MaxRecipients)
-	if o.TLSConfig != nil && w.Conn == w.raw {
+	if o.TLSConfig != nil && !w.isTLS() {
 		b = append(b, "250-STARTTLS\r\n"...)
 	}
 	if o.MaxMessageSize > 0 {

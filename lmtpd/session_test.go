@@ -9,7 +9,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -411,6 +413,35 @@ func TestStartTLS(t *testing.T) {
 	c.do("QUIT", "221")
 	if n := users.total(); n != 1 {
 		t.Errorf("%d messages saved, want 1", n)
+	}
+}
+
+func TestImplicitTLS(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
+	s, _, _ := serve(t, "tcp", Options{TLSConfig: config, CommandTimeout: 200 * time.Millisecond})
+	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l)
+	tc, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tc.Close()
+	c := &client{t, tc, bufio.NewReader(tc)}
+	c.want("220 ")
+	if got := c.do("LHLO x", "250-"); strings.Contains(got, "STARTTLS") {
+		t.Errorf("STARTTLS is offered within TLS: %q", got)
+	}
+	silent, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	silent.SetDeadline(time.Now().Add(20 * time.Second))
+	if n, err := silent.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("a client that never begins TLS got %d bytes, %v; want the end", n, err)
 	}
 }
 

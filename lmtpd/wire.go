@@ -59,7 +59,14 @@ type wire struct {
 }
 
 func newWire(s *Server, c net.Conn) *wire {
+	c.SetDeadline(time.Now().Add(s.o.CommandTimeout)) // for a handshake, if c is TLS
 	return &wire{Conn: c, srv: s, raw: c, br: bufio.NewReaderSize(c, bufferSize)}
+}
+
+// isTLS reports whether the client speaks TLS, by STARTTLS or from the beginning.
+func (w *wire) isTLS() bool {
+	_, ok := w.Conn.(*tls.Conn)
+	return ok
 }
 
 // A cutError ends the connection. It is net.ErrClosed to go-smtp, which closes
@@ -176,7 +183,7 @@ func (w *wire) command(line []byte) error {
 	case "LHLO":
 		w.needHello = false
 	case "STARTTLS":
-		if w.srv.o.TLSConfig != nil && w.Conn == w.raw {
+		if w.srv.o.TLSConfig != nil && !w.isTLS() {
 			return w.startTLS()
 		}
 	case "MAIL":
