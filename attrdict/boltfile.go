@@ -22,7 +22,7 @@ import (
 // database that another process has made meanwhile.
 func createBolt(path string, timeout time.Duration) error {
 	dir, base := filepath.Split(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Clean(dir), 0o700); err != nil {
 		return err
 	}
 	tmp, err := os.CreateTemp(dir, "."+base+".new-*")
@@ -30,7 +30,9 @@ func createBolt(path string, timeout time.Duration) error {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	tmp.Close()
+	if err := errors.Join(durable.InheritFile(tmp), tmp.Close()); err != nil {
+		return err
+	}
 	db, err := bolt.Open(tmp.Name(), 0o600, &bolt.Options{Timeout: timeout})
 	if err != nil {
 		return err

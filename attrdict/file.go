@@ -337,7 +337,7 @@ type fileLock interface {
 func (d *fileDict) lock(ctx context.Context) (fileLock, error) {
 	l, err := d.lockOnce(ctx)
 	if errors.Is(err, os.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
+		if err := durable.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
 			return nil, err
 		}
 		l, err = d.lockOnce(ctx)

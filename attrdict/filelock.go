@@ -34,6 +34,9 @@ func lockItself(ctx context.Context, path string, o FileOptions) (*selfLock, err
 			return nil, err
 		}
 		info, err := f.Stat()
+		if err == nil {
+			err = durable.InheritFile(f)
+		}
 		if err == nil && !info.Mode().IsRegular() {
 			err = fmt.Errorf("%w: not a regular file", ErrCorrupt)
 		}

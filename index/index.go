@@ -45,6 +45,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
+	"mailcrypt/internal/durable"
 	"mailcrypt/mailbox"
 )
 
@@ -161,6 +162,10 @@ func openRegular(path string, flag int, perm os.FileMode) (*os.File, error) {
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
 		f.Close()
 		return nil, errNotRegular
+	}
+	if err := durable.InheritFile(f); err != nil {
+		f.Close()
+		return nil, err
 	}
 	return f, nil
 }

@@ -114,7 +114,9 @@ func (f *Faults) createTemp(dir, base string) (*File, error) {
 	var file *os.File
 	err := f.Do(OpCreate, filepath.Join(dir, base), func() (err error) {
 		// os.CreateTemp: O_EXCL, so never through a link; mode 0600.
-		file, err = os.CreateTemp(dir, "."+base+".tmp-*")
+		if file, err = os.CreateTemp(dir, "."+base+".tmp-*"); err == nil {
+			err = InheritFile(file)
+		}
 		return err
 	})
 	if err != nil {

@@ -152,7 +152,12 @@ func (f *Faults) Remove(path string) error {
 
 // Mkdir is os.Mkdir as a step.
 func (f *Faults) Mkdir(path string, perm os.FileMode) error {
-	return f.Do(OpMkdir, path, func() error { return os.Mkdir(path, perm) })
+	return f.Do(OpMkdir, path, func() error {
+		if err := os.Mkdir(path, perm); err != nil {
+			return err
+		}
+		return Inherit(path)
+	})
 }
 
 // OpenFile is os.OpenFile as a step, if it may create or truncate. It does not follow a
@@ -161,6 +166,9 @@ func (f *Faults) OpenFile(path string, flag int, perm os.FileMode) (*File, error
 	var file *os.File
 	open := func() (err error) {
 		file, err = os.OpenFile(path, flag|noFollow, perm)
+		if err == nil && flag&os.O_CREATE != 0 {
+			err = InheritFile(file)
+		}
 		return err
 	}
 	var err error

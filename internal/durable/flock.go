@@ -27,6 +27,10 @@ func LockFile(path string) (*Flock, error) {
 		if err != nil {
 			return nil, fmt.Errorf("durable: locking: %w", err)
 		}
+		if err := InheritFile(f); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("durable: locking: %w", err)
+		}
 		same, err := flockFile(f, path)
 		if err != nil {
 			f.Close()

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -41,7 +40,7 @@ type System struct {
 // Open opens what a configuration describes. The error wraps durable.ErrLocked where
 // another process of this configuration runs.
 func Open(c *config.Config, log *slog.Logger) (_ *System, err error) {
-	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+	if err := durable.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state_dir: %w", err)
 	}
 	defaults, err := Defaults(c)
