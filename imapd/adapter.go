@@ -37,6 +37,7 @@ func NewServer(o Options) *Server {
 // accountLogin gives account.Login the types of this package.
 type accountLogin struct{ *account.Login }
 
+// Open wraps the mailbox, so that its own methods below are found.
 func (l accountLogin) Open(ctx context.Context, name string, readOnly bool) (box, error) {
 	b, err := l.Login.Open(ctx, name, readOnly)
 	if err != nil {
@@ -47,6 +48,7 @@ func (l accountLogin) Open(ctx context.Context, name string, readOnly bool) (box
 
 type accountBox struct{ *account.Mailbox }
 
+// Read keeps a nil *storage.Message from becoming a content that is not nil.
 func (b accountBox) Read(ctx context.Context, uid mailbox.UID) (content, error) {
 	m, err := b.Mailbox.Read(ctx, uid)
 	if err != nil {
@@ -55,6 +57,7 @@ func (b accountBox) Read(ctx context.Context, uid mailbox.UID) (content, error) 
 	return m, nil
 }
 
+// Append keeps a nil *storage.Appender from becoming an appender that is not nil.
 func (b accountBox) Append(ctx context.Context, info mailbox.SaveInfo) (appender, error) {
 	a, err := b.Mailbox.Append(ctx, info)
 	if err != nil {
@@ -63,11 +66,13 @@ func (b accountBox) Append(ctx context.Context, info mailbox.SaveInfo) (appender
 	return a, nil
 }
 
+// Copy turns the result; what was copied before an error is in it.
 func (b accountBox) Copy(ctx context.Context, uids []mailbox.UID, to string) (copied, error) {
 	r, err := b.Mailbox.Copy(ctx, uids, to)
 	return copied{r.UIDValidity, r.From, r.To}, err
 }
 
+// Move turns the result; what was moved before an error is in it.
 func (b accountBox) Move(ctx context.Context, uids []mailbox.UID, to string) (copied, error) {
 	r, err := b.Mailbox.Move(ctx, uids, to)
 	return copied{r.UIDValidity, r.From, r.To}, err

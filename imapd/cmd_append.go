@@ -127,6 +127,12 @@ func writeMessage(into io.Writer, p []byte, binary bool) error {
 	return err
 }
 
+// appendArgs reads up to the announcement of the message, which is not yet asked for
+// (RFC 9051 section 6.3.12, RFC 6855 section 4):
+//
+//	append = mailbox SP [flag-list SP] [date-time SP] (literal / literal8 / "UTF8" SP "(" literal8 ")")
+//
+// Not yet MULTIAPPEND (RFC 3502): its messages must be saved all or none.
 func (s *session) appendArgs() (*appendArgs, error) {
 	a := &appendArgs{}
 	d := s.dec

@@ -27,10 +27,13 @@ func (s *session) capabilityNames() []string {
 	return append(names, "AUTH=PLAIN", "AUTH=LOGIN")
 }
 
+// writeCapabilityCode saves a client the round trip of CAPABILITY: the list stands in the
+// greeting and, after login, where it is another one, in the tagged OK.
 func (s *session) writeCapabilityCode() {
 	s.enc.Raw("[CAPABILITY ").Raw(strings.Join(s.capabilityNames(), " ")).Raw("] ")
 }
 
+// capability is CAPABILITY (RFC 9051 section 6.1.1).
 func (s *session) capability(*call) error {
 	if err := s.dec.End(); err != nil {
 		return err
@@ -108,6 +111,8 @@ func (s *session) id(*call) error {
 	return nil
 }
 
+// namespace is NAMESPACE (RFC 2342). There is one personal namespace without a prefix;
+// shared mailboxes will have one of their own.
 func (s *session) namespace(*call) error {
 	if err := s.dec.End(); err != nil {
 		return err
@@ -118,6 +123,7 @@ func (s *session) namespace(*call) error {
 	return nil
 }
 
+// writeSeparator writes the hierarchy separator as a quoted character.
 func (s *session) writeSeparator() {
 	s.enc.String(string(rune(s.login.Separator())))
 }

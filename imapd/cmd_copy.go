@@ -65,6 +65,8 @@ func (s *session) move(c *call) error {
 	return nil
 }
 
+// copyError tells a message that cannot be read from a mailbox that is not there: only
+// the second may be answered with TRYCREATE.
 func (s *session) copyError(err error) error {
 	var read unreadable
 	if errors.As(err, &read) {

@@ -22,6 +22,8 @@ type listArgs struct {
 	returnStatus     []string
 }
 
+// list is LIST. Options before the names select, options after RETURN only add to what is
+// shown; either, or several patterns, make it the extended form.
 func (s *session) list(*call) error {
 	a := &listArgs{}
 	d := s.dec
@@ -71,6 +73,7 @@ func (s *session) list(*call) error {
 	return s.runList(a)
 }
 
+// listSelection reads one selection option (RFC 5258 section 3.1, RFC 6154).
 func (s *session) listSelection(a *listArgs) error {
 	o, err := s.dec.Keyword()
 	if err != nil {
@@ -90,6 +93,7 @@ func (s *session) listSelection(a *listArgs) error {
 	return nil
 }
 
+// listReturn reads one return option (RFC 5258 section 3.2, RFC 5819).
 func (s *session) listReturn(a *listArgs) error {
 	o, err := s.dec.Keyword()
 	if err != nil {
@@ -220,10 +224,12 @@ func (s *session) compile(reference string, patterns []string) []*pattern {
 	return out
 }
 
+// matchAny reports whether one of the patterns matches.
 func matchAny(patterns []*pattern, name string) bool {
 	return slices.ContainsFunc(patterns, func(p *pattern) bool { return p.match(name) })
 }
 
+// runList shows what is selected and matches, each name once.
 func (s *session) runList(a *listArgs) error {
 	all, byName, err := s.folders(s.ctx)
 	if err != nil {
@@ -281,6 +287,8 @@ func (s *session) markParents(all []*listed, byName map[string]*listed, patterns
 	return all
 }
 
+// writeListed sends one LIST response. A level without a mailbox is \Noselect, a
+// subscribed name with nothing behind it \NonExistent (RFC 5258 section 3).
 func (s *session) writeListed(response string, f *listed, a *listArgs) {
 	var attrs []string
 	switch {

@@ -98,6 +98,7 @@ func (s *session) authenticate(*call) error {
 	return s.saslPlain(initial)
 }
 
+// saslPlain is PLAIN (RFC 4616): authzid NUL authcid NUL password.
 func (s *session) saslPlain(response []byte) error {
 	if response == nil {
 		var err error
@@ -117,6 +118,8 @@ func (s *session) saslPlain(response []byte) error {
 	return s.authenticateUser(parts[1], parts[2])
 }
 
+// saslLogin is LOGIN, which was never standardised: user and password are asked for one
+// by one. Some clients know nothing else.
 func (s *session) saslLogin(user []byte) (err error) {
 	if user == nil {
 		if user, err = s.challenge("VXNlcm5hbWU6"); err != nil { // "Username:"
@@ -148,6 +151,8 @@ func (s *session) challenge(text string) ([]byte, error) {
 	return decodeSASL(line, false)
 }
 
+// decodeSASL decodes base64 into memory of its own, which the caller overwrites. What is
+// not canonical base64 is refused, so that a password has one spelling.
 func decodeSASL(word []byte, initial bool) ([]byte, error) {
 	if initial && len(word) == 1 && word[0] == '=' {
 		return []byte{}, nil // RFC 4959: an empty response

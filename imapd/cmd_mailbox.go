@@ -46,6 +46,7 @@ func (s *session) create(*call) error {
 	return s.login.Create(s.ctx, name)
 }
 
+// createParameter reads one parameter of CREATE (RFC 6154 section 3).
 func (s *session) createParameter(use *bool) func() error {
 	return func() error {
 		p, err := s.dec.Keyword()
@@ -64,6 +65,7 @@ func (s *session) createParameter(use *bool) func() error {
 	}
 }
 
+// delete is DELETE. Levels below the mailbox stay, as RFC 9051 section 6.3.5 has it.
 func (s *session) delete(*call) error {
 	name, err := s.nameArg()
 	if err != nil {
@@ -79,6 +81,8 @@ func (s *session) delete(*call) error {
 	return s.login.Delete(s.ctx, name)
 }
 
+// rename is RENAME. INBOX is renamed by moving its messages, for the user keys hang on its
+// GUID: that is the account's work.
 func (s *session) rename(*call) error {
 	var from, to string
 	if err := s.args(s.mailboxName(&from), s.mailboxName(&to)); err != nil {
@@ -96,10 +100,14 @@ func (s *session) rename(*call) error {
 	return s.login.Rename(s.ctx, from, to)
 }
 
+// subscribe is SUBSCRIBE. The mailbox need not exist (RFC 9051 section 6.3.7): a client may
+// want to keep a name that comes and goes.
 func (s *session) subscribe(*call) error { return s.setSubscribed(true) }
 
+// unsubscribe is UNSUBSCRIBE.
 func (s *session) unsubscribe(*call) error { return s.setSubscribed(false) }
 
+// setSubscribed checks only names that are to be kept: any name may be removed.
 func (s *session) setSubscribed(on bool) error {
 	name, err := s.nameArg()
 	if err != nil {

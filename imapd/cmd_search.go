@@ -59,6 +59,7 @@ func (s *session) search(c *call) error {
 	return s.runSearch(c, &ret, program)
 }
 
+// searchReturn reads the list after RETURN.
 func (s *session) searchReturn(r *searchReturn) error {
 	r.given = true
 	err := s.dec.List(func() error {
@@ -127,6 +128,8 @@ func sortKeys(k *searchKey) {
 	}
 }
 
+// runSearch looks at each message once. Those that cannot be read are named in an untagged
+// NO after the result: the client has what could be found, and knows what is missing.
 func (s *session) runSearch(c *call, ret *searchReturn, program *searchKey) error {
 	m := newMatcher(s, program)
 	var numbers []uint32

@@ -9,6 +9,7 @@ import (
 	"mailcrypt/mailbox"
 )
 
+// itoa prints a number.
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 // mailboxName reads a mailbox name and returns it in UTF-8 with INBOX in capitals.
@@ -36,6 +37,7 @@ func (s *session) decodeName(name *string) error {
 	return nil
 }
 
+// decodeName decodes a name or a pattern, for the wildcards are plain characters.
 func decodeName(n string, asUTF8 bool) (string, error) {
 	if asUTF8 || strings.ContainsFunc(n, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		if !utf8.ValidString(n) {
@@ -55,10 +57,14 @@ func (s *session) nameArg() (string, error) {
 	return name, s.decodeName(&name)
 }
 
+// selectCommand is SELECT (RFC 9051 section 6.3.2).
 func (s *session) selectCommand(*call) error { return s.selectMailbox(false) }
 
+// examine is EXAMINE: SELECT without a change, not even of \Recent.
 func (s *session) examine(*call) error { return s.selectMailbox(true) }
 
+// selectMailbox leaves the selected mailbox and opens another. The view of that moment is
+// what the client is told; all later changes are told as differences from it.
 func (s *session) selectMailbox(readOnly bool) error {
 	name, err := s.nameArg()
 	if syntaxOnly(err) {
@@ -116,6 +122,7 @@ func (s *session) describe(name string) {
 	}
 }
 
+// unselect is UNSELECT (RFC 3691): CLOSE without expunging.
 func (s *session) unselect(*call) error {
 	if err := s.dec.End(); err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 
 var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "APPENDLIMIT"}
 
+// status is STATUS (RFC 9051 section 6.3.11). Dovecot calls it a client bug to ask about the
+// selected mailbox; clients do, and get an answer.
 func (s *session) status(*call) error {
 	var name string
 	var items []string
@@ -24,6 +26,7 @@ func (s *session) status(*call) error {
 	return s.statusResponse(name, items)
 }
 
+// statusItems reads the list of items; one that is asked for twice is answered once.
 func (s *session) statusItems() ([]string, error) {
 	var items []string
 	err := s.dec.List(func() error {
@@ -76,6 +79,8 @@ func (s *session) statusResponse(name string, items []string) error {
 	return nil
 }
 
+// statusValue is the text of one item. Counting goes over flags in memory; only SIZE may
+// have to read messages, where no size was recorded.
 func (s *session) statusValue(b box, v *mailbox.View, item string) string {
 	count := func(match func(mailbox.SystemFlags) bool) string {
 		n := int64(0)

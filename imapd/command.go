@@ -179,10 +179,13 @@ func (s *session) args(parse ...func() error) error {
 	return s.dec.End()
 }
 
+// noop is NOOP: all it does is to let announce look at the store.
 func (s *session) noop(*call) error { return s.dec.End() }
 
+// check is CHECK of RFC 3501; everything is durable already.
 func (s *session) check(*call) error { return s.dec.End() }
 
+// logout is LOGOUT. BYE comes before the tagged OK (RFC 9051 section 6.1.3).
 func (s *session) logout(*call) error {
 	if err := s.dec.End(); err != nil {
 		return err

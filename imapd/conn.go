@@ -21,6 +21,7 @@ type conn struct {
 	until    time.Time // before login: end of patience with the current command
 }
 
+// newConn begins the clock of a connection.
 func newConn(nc net.Conn, t *Timeouts) *conn {
 	return &conn{t: t, nc: nc, raw: nc, begun: time.Now()}
 }
@@ -38,6 +39,7 @@ func (c *conn) wait(waiting bool) {
 	}
 }
 
+// setLoggedIn gives the patience for a client that is known.
 func (c *conn) setLoggedIn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,6 +109,7 @@ func (c *conn) interrupt() {
 	}
 }
 
+// interrupted reports whether the server is shutting down.
 func (c *conn) interrupted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,6 +15,7 @@ type status struct{ kind, code, text string }
 
 func (s *status) Error() string { return "imapd: " + s.kind + " " + s.text }
 
+// ok, no and bad make answers. The text is for people and never quotes the client.
 func ok(code, text string) error { return &status{"OK", code, text} }
 func no(code, text string) error { return &status{"NO", code, text} }
 func bad(text string) error      { return &status{"BAD", "", text} }
@@ -98,6 +99,7 @@ func (s *session) statusOf(c *call, err error) *status {
 	return &status{"NO", "SERVERBUG", "Internal error occurred. Refer to server log for more information."}
 }
 
+// logFailure logs an error of which the client is told only that there was one.
 func (s *session) logFailure(c *call, err error) {
 	name := ""
 	if c.command != nil {

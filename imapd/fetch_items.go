@@ -112,6 +112,7 @@ func fetchItems(d *imapwire.Decoder) ([]fetchItem, error) {
 	return items, one()
 }
 
+// key tells items apart whose answers differ.
 func (i *fetchItem) key() string {
 	k := i.name
 	if i.partial {
@@ -123,6 +124,7 @@ func (i *fetchItem) key() string {
 	return k
 }
 
+// fetchOne reads one item: a word, and for BODY and BINARY a section and a range.
 func fetchOne(d *imapwire.Decoder) (fetchItem, error) {
 	name, err := fetchName(d)
 	if err != nil {
@@ -223,6 +225,8 @@ func (i *fetchItem) readSection(d *imapwire.Decoder) error {
 	return nil
 }
 
+// readNames reads the header field names of HEADER.FIELDS. The response repeats them, in
+// capitals as Dovecot does, so they must be what an atom can hold.
 func (i *fetchItem) readNames(d *imapwire.Decoder) error {
 	if err := d.SP(); err != nil {
 		return err

@@ -83,6 +83,7 @@ func (m *pattern) reach(set []bool, k int) {
 	}
 }
 
+// upper turns one ASCII letter.
 func upper(c byte) byte {
 	if c >= 'a' && c <= 'z' {
 		c -= 'a' - 'A'

@@ -83,6 +83,7 @@ func (r *reader) forget(uid mailbox.UID) {
 	}
 }
 
+// drop closes the open message and overwrites what was kept of it.
 func (r *reader) drop() {
 	if r.msg != nil {
 		r.msg.Close()
@@ -143,6 +144,7 @@ func (s *session) report(f *failures) string {
 	return text
 }
 
+// countUnreadable counts by the kind that storage gives.
 func (s *session) countUnreadable(err error) {
 	kind := "other"
 	var read *storage.ReadError

@@ -11,6 +11,7 @@ import (
 
 // Text is compared as by i;unicode-casemap (RFC 5051): decomposed, and in title case.
 
+// foldString folds a whole text.
 func foldString(s string) string {
 	return string(fold(nil, norm.NFKD.Bytes([]byte(s))))
 }
@@ -42,6 +43,7 @@ type finder struct {
 	found  bool
 }
 
+// newFinder prepares the table of borders.
 func newFinder(needle string) *finder {
 	f := &finder{needle: needle, fail: make([]int, len(needle)+1)}
 	for i, k := 1, 0; i < len(needle); i++ {
@@ -62,6 +64,8 @@ func (f *finder) reset() { f.at, f.found = 0, len(f.needle) == 0 }
 // cut ends one text, so that nothing is found across its end.
 func (f *finder) cut() { f.at = 0 }
 
+// write takes the next piece of the stream. The work is linear in its length, whatever the
+// needle repeats.
 func (f *finder) write(p []byte) {
 	if f.found {
 		return

@@ -124,6 +124,7 @@ func (p *searchParser) all() (*searchKey, error) {
 	}
 }
 
+// key reads one search-key (RFC 9051 section 6.4.4).
 func (p *searchParser) key() (*searchKey, error) {
 	d := p.d
 	switch c := d.Peek(); {
@@ -227,6 +228,7 @@ func (p *searchParser) nested() (*searchKey, error) {
 	return p.key()
 }
 
+// textKey reads a text to be found and folds it once, here.
 func (p *searchParser) textKey(kind keyKind, field string) (*searchKey, error) {
 	raw, err := p.d.AString()
 	if err != nil {

@@ -22,6 +22,7 @@ const (
 	trueTruth
 )
 
+// truthOf is a truth that is known.
 func truthOf(b bool) truth {
 	if b {
 		return trueTruth
@@ -46,12 +47,14 @@ type matcher struct {
 	gone     bool
 }
 
+// newMatcher prepares a program: every text to be found in a body gets a finder.
 func newMatcher(s *session, program *searchKey) *matcher {
 	m := &matcher{session: s, program: program, now: time.Now()}
 	m.collect(program)
 	return m
 }
 
+// collect makes the finders, so that one pass over a message serves all of them.
 func (m *matcher) collect(k *searchKey) {
 	if k.kind >= keyBody {
 		m.bodies = append(m.bodies, k)
@@ -70,6 +73,8 @@ func (m *matcher) match(index int) truth {
 	return m.eval(m.program)
 }
 
+// eval decides a key. AND is the least and OR the greatest of its parts, and both stop
+// where the rest cannot matter: cheap keys come first and spare reading.
 func (m *matcher) eval(k *searchKey) truth {
 	switch k.kind {
 	case keyAll:
@@ -112,6 +117,7 @@ func (m *matcher) eval(k *searchKey) truth {
 	return m.text(k)
 }
 
+// inRanges finds a number among sorted ranges by halving.
 func inRanges(ranges []imapwire.Range, n uint32) bool {
 	lo, hi := 0, len(ranges)
 	for lo < hi {
@@ -124,6 +130,7 @@ func inRanges(ranges []imapwire.Range, n uint32) bool {
 	return lo < len(ranges) && ranges[lo].Start <= n
 }
 
+// fail notes why a key has no answer. A message that is gone matches nothing.
 func (m *matcher) fail(err error) truth {
 	if errors.Is(err, mailbox.ErrNotFound) {
 		m.gone = true
@@ -135,6 +142,7 @@ func (m *matcher) fail(err error) truth {
 	return unknown
 }
 
+// size compares RFC822.SIZE, which needs the plaintext only where nobody recorded it.
 func (m *matcher) size(k *searchKey) truth {
 	n, err := m.sizeOf(m.msg)
 	if err != nil {
@@ -169,11 +177,13 @@ func (m *matcher) received(k *searchKey) truth {
 	return compareDay(k, day(t))
 }
 
+// day is the calendar day of a time, in the zone that it was given in.
 func day(t time.Time) time.Time {
 	y, mo, d := t.Date()
 	return time.Date(y, mo, d, 0, 0, 0, 0, time.UTC)
 }
 
+// compareDay compares days alone.
 func compareDay(k *searchKey, d time.Time) truth {
 	switch k.kind {
 	case keyBefore, keySentBefore:
@@ -270,6 +280,7 @@ func (m *matcher) search(root *message.Part) error {
 	return m.searchPart(root, root, everything)
 }
 
+// searchHeader feeds the fields of a header, decoded one by one.
 func (m *matcher) searchHeader(p *message.Part, finders []*finder) error {
 	head, err := m.box.reader.header(p)
 	if err != nil {

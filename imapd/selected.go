@@ -42,6 +42,7 @@ func (q *silence) covers(before, after *mailbox.Message) bool {
 	return withoutRecent(q.change.Apply(before.Flags)).Equal(withoutRecent(after.Flags))
 }
 
+// withoutRecent leaves out the one flag that differs by session.
 func withoutRecent(f mailbox.Flags) mailbox.Flags {
 	f.System &^= mailbox.Recent
 	return f
@@ -174,6 +175,7 @@ func (s *session) writeRecent() {
 	s.enc.Raw("* ").Number(int64(n)).Raw(" RECENT").CRLF()
 }
 
+// isRecent reports whether this client is shown \Recent.
 func (s *session) isRecent(msg *mailbox.Message) bool {
 	if s.rev2 {
 		return false

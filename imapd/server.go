@@ -64,6 +64,7 @@ type Timeouts struct {
 	AuthDelay time.Duration
 }
 
+// setDefaults fills what was not given.
 func (t *Timeouts) setDefaults() {
 	for _, d := range []struct {
 		field *time.Duration
@@ -112,6 +113,7 @@ type Server struct {
 	done      sync.WaitGroup
 }
 
+// newServer is NewServer over any way to log in, which tests need.
 func newServer(o Options, auth authenticate) *Server {
 	o.Timeouts.setDefaults()
 	if o.Logger == nil {
@@ -202,6 +204,7 @@ func (s *Server) start(nc net.Conn, implicitTLS bool) {
 	}()
 }
 
+// admit registers a session, or says why not.
 func (s *Server) admit(ss *session) (refusal string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,6 +222,7 @@ func (s *Server) admit(ss *session) (refusal string) {
 	return ""
 }
 
+// leave undoes admit.
 func (s *Server) leave(ss *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

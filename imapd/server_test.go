@@ -308,3 +308,27 @@ func BenchmarkFetchFlags(b *testing.B) {
 		}
 	}
 }
+
+// A client that asks and does not read is cut off; others are served meanwhile.
+func TestSlowReader(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.Timeouts.Write = 50 * time.Millisecond })
+	f.add("INBOX", "Subject: large\n\n"+strings.Repeat(strings.Repeat("x", 70)+"\n", 300_000))
+	slow := f.selected("INBOX")
+	slow.send("a FETCH 1 BODY.PEEK[]")
+	other := f.selected("INBOX")
+	other.script("C: a LOGOUT\nS* a OK")
+	other.nc.Close()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		f.srv.mu.Lock()
+		open := len(f.srv.sessions)
+		f.srv.mu.Unlock()
+		if open == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("still connected")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -55,6 +55,7 @@ type session struct {
 	after     func() error // run once the tagged reply is flushed
 }
 
+// newSession prepares a session; run does the work.
 func newSession(s *Server, nc net.Conn) *session {
 	c := newConn(nc, &s.opts.Timeouts)
 	ss := &session{srv: s, conn: c, remote: nc.RemoteAddr(), state: notAuthenticated}
@@ -156,6 +157,7 @@ func (s *session) farewell(err error) {
 	}
 }
 
+// bye says BYE and hangs up.
 func (s *session) bye(code, text string) {
 	s.writeStatus("*", &status{"BYE", code, text})
 	s.enc.Flush()
@@ -172,6 +174,7 @@ func (s *session) hangUp() {
 	}
 }
 
+// close releases the mailbox and the login, with the keys that it unlocked.
 func (s *session) close() {
 	s.closeBox()
 	if s.login != nil {

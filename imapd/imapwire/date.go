@@ -27,6 +27,7 @@ func (d *Decoder) DateTime() (time.Time, error) {
 	return t, nil
 }
 
+// validZone refuses zones such as -0899, which time.Parse takes.
 func validZone(q []byte) bool {
 	_, hours := parseNumber(q[len(q)-4:len(q)-2], 23)
 	_, minutes := parseNumber(q[len(q)-2:], 59)
@@ -55,6 +56,7 @@ func (d *Decoder) Date() (time.Time, error) {
 	return t, nil
 }
 
+// quotedDate reads a quoted string that no date fits which has escapes.
 func (d *Decoder) quotedDate() ([]byte, error) {
 	rest := d.line[d.pos:]
 	if len(rest) == 0 || rest[0] != '"' {

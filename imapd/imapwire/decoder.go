@@ -40,6 +40,7 @@ type FatalError struct{ Reason string }
 
 func (e *FatalError) Error() string { return "imapwire: " + e.Reason }
 
+// syntaxf makes a SyntaxError.
 func syntaxf(format string, args ...any) error {
 	return &SyntaxError{fmt.Sprintf(format, args...)}
 }
@@ -167,6 +168,7 @@ func (d *Decoder) readLine() error {
 	return nil
 }
 
+// fail keeps the first error: after it the stream stands at an unknown place.
 func (d *Decoder) fail(err error) error {
 	if d.err == nil {
 		d.err = err
@@ -174,6 +176,7 @@ func (d *Decoder) fail(err error) error {
 	return d.err
 }
 
+// fill reads more input. A reader that keeps returning nothing is an error.
 func (d *Decoder) fill() error {
 	if d.err != nil {
 		return d.err

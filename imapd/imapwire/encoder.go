@@ -52,6 +52,7 @@ func (e *Encoder) Flush() error {
 	return e.err
 }
 
+// write sends what is gathered and keeps the buffer.
 func (e *Encoder) write() {
 	if e.buf == nil || len(*e.buf) == 0 {
 		return
@@ -62,6 +63,7 @@ func (e *Encoder) write() {
 	*e.buf = (*e.buf)[:0]
 }
 
+// release gives the buffer back, overwritten.
 func (e *Encoder) release() {
 	if e.buf == nil {
 		return
@@ -74,6 +76,7 @@ func (e *Encoder) release() {
 	e.buf = nil
 }
 
+// room returns the buffer with room for a small piece, writing first where it is full.
 func (e *Encoder) room() *[]byte {
 	if e.buf == nil {
 		e.buf = buffers.Get().(*[]byte)
@@ -142,6 +145,8 @@ func (e *Encoder) String(s string) *Encoder {
 	return e
 }
 
+// quotable reports whether a quoted string can hold s (RFC 9051 section 9, QUOTED-CHAR; with
+// UTF8 RFC 6855 section 3).
 func (e *Encoder) quotable(s string) bool {
 	if len(s) > maxQuoted {
 		return false

@@ -43,6 +43,7 @@ func (d *Decoder) Set() (Set, error) {
 	}
 }
 
+// setNumber reads a seq-number.
 func (d *Decoder) setNumber() (uint32, error) {
 	if d.Try('*') {
 		return Star, nil

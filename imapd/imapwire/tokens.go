@@ -102,6 +102,7 @@ func (d *Decoder) Enter() error {
 // Leave undoes Enter.
 func (d *Decoder) Leave() { d.depth-- }
 
+// while consumes octets as long as ok holds. The slice is part of the line.
 func (d *Decoder) while(ok func(byte) bool) []byte {
 	start := d.pos
 	for d.pos < len(d.line) && ok(d.line[d.pos]) {
@@ -113,6 +114,7 @@ func (d *Decoder) while(ok func(byte) bool) []byte {
 // IsAtomChar reports whether an atom may hold c.
 func IsAtomChar(c byte) bool { return isAtom(c) }
 
+// isAtom is ATOM-CHAR of RFC 9051 section 9: no specials, spaces, controls or 8-bit.
 func isAtom(c byte) bool {
 	return c > 0x20 && c < 0x7f && !strings.ContainsRune(`(){%*"\]`, rune(c))
 }
@@ -187,6 +189,7 @@ func (d *Decoder) NString() ([]byte, error) {
 	return d.String()
 }
 
+// quoted reads a quoted string. Octets above 0x7f are taken here and judged by the caller.
 func (d *Decoder) quoted() ([]byte, error) {
 	d.pos++
 	out := make([]byte, 0, 32)
