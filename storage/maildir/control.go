@@ -109,7 +109,7 @@ func (b *box) readControl(locked bool) error {
 	id, err := statID(b.listPath())
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		if _, err := os.Stat(b.f().dir); errors.Is(err, os.ErrNotExist) {
+		if b.vanished() {
 			return b.wrap("reading", mailbox.ErrNotFound)
 		}
 		b.list.id, b.list.end, b.list.total = fileID{}, 0, 0
@@ -117,7 +117,7 @@ func (b *box) readControl(locked bool) error {
 		return b.adopt(&uidParse{}, true)
 	case err != nil:
 		return b.wrap("reading", err)
-	case b.list.read && id == b.list.id && !(locked && b.list.damage != nil):
+	case b.list.read && id == b.list.id && !(locked && (b.list.damage != nil || b.list.end != id.size)):
 		return nil
 	}
 	f, st, err := openRegular(b.listPath())
@@ -149,7 +149,7 @@ func (b *box) readWhole(f *os.File, id fileID, locked bool) error {
 	case p.damage != nil:
 		b.list.damage, b.list.rewrite = p.damage, "damaged"
 		b.h.log.Warn("maildir: uidlist is damaged", "mailbox", b.f().key, "error", p.damage, "locked", locked)
-		if !locked && b.head.version != 0 {
+		if !locked && b.adopting != 0 {
 			// It may be a write under way. The lock decides.
 			return nil
 		}

@@ -63,6 +63,9 @@ func (h *Hierarchy) keys(ctx context.Context) (map[string]bool, error) {
 			continue
 		}
 		keys[key] = true
+		if strings.Contains(key, "..") {
+			continue // not a name
+		}
 		for i := range len(key) { // levels above that have no directory
 			if parent := key[:i]; key[i] == '.' && !keys[parent] {
 				keys[parent] = false

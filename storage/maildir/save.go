@@ -27,7 +27,7 @@ func (m *Mailbox) Create(ctx context.Context, info mailbox.SaveInfo) (mailbox.Pe
 	path := filepath.Join(b.f().dir, "tmp", name)
 	file, err := b.h.faults.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.mode)
 	if errors.Is(err, os.ErrNotExist) {
-		if _, serr := os.Stat(b.f().dir); errors.Is(serr, os.ErrNotExist) {
+		if b.vanished() {
 			return nil, b.wrap("saving to", mailbox.ErrNotFound)
 		}
 		if err := b.h.makeSubdirs(*b.f()); err != nil {
@@ -197,13 +197,23 @@ func (b *box) deliver(r *commit) error {
 
 // orNotFound tells a deleted mailbox from other errors.
 func (b *box) orNotFound(err error) error {
-	if !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if _, serr := os.Stat(b.f().dir); errors.Is(serr, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) && b.vanished() {
 		return mailbox.ErrNotFound
 	}
 	return err
+}
+
+// vanished reports whether the mailbox was deleted. It must not be made again for those
+// who have it open.
+func (b *box) vanished() bool {
+	b.mu.RLock()
+	gone := b.gone
+	b.mu.RUnlock()
+	if gone {
+		return true
+	}
+	_, err := os.Stat(b.f().dir)
+	return errors.Is(err, os.ErrNotExist) || b.h.loc.Layout == FS && !b.f().inbox() && !isMaildir(b.f().dir)
 }
 
 // A commitQueue gathers messages that want a UID, so that those which wait for the lock at

@@ -67,7 +67,7 @@ func (b *box) statDirs() (ids [2]fileID, err error) {
 			if !errors.Is(err, unix.ENOENT) {
 				return ids, b.wrap("looking at", err)
 			}
-			if _, err := os.Stat(b.f().dir); errors.Is(err, os.ErrNotExist) {
+			if b.vanished() {
 				return ids, b.wrap("looking at", mailbox.ErrNotFound)
 			}
 			if err := b.h.makeSubdirs(*b.f()); err != nil {

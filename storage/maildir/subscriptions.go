@@ -39,7 +39,8 @@ func parseSubscriptions(text []byte) subscriptions {
 	}
 	seen := map[string]bool{}
 	for line := range strings.SplitSeq(string(text), "\n") {
-		if line != "" && !seen[line] {
+		// The header in any other place would change the version of what we write.
+		if line != "" && line != subscriptionsHeader && !seen[line] {
 			seen[line] = true
 			s.lines = append(s.lines, line)
 		}

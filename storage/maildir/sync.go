@@ -261,12 +261,15 @@ func (b *box) publish() {
 		b.idx.Reserve() // not while readers wait
 	}
 	b.mu.Lock()
+	rest := b.found[:0]
 	for _, e := range b.found {
-		e.touched = false
 		p.look(e)
+		if e.touched = b.needsUID(e); e.touched {
+			rest = append(rest, e) // for the next sync
+		}
 	}
-	b.found = b.found[:0]
-	if cap(b.found) > 4096 {
+	clear(b.found[len(rest):])
+	if b.found = rest; cap(b.found) > 4096 && len(rest) == 0 {
 		b.found = nil
 	}
 	view := p.view()

@@ -90,7 +90,7 @@ func (p *uidParse) parseRecords(s *lineScanner, last mailbox.UID) ([]uidRecord, 
 		case err != nil:
 		case rec.uid <= last:
 			err = errors.New("UIDs are not in order")
-		case p.version == 1 && rec.uid >= p.uidHeader.next:
+		case p.version == 1 && p.uidHeader.next != 0 && rec.uid >= p.uidHeader.next:
 			err = errors.New("UID is not below the next UID")
 		}
 		if err != nil {

@@ -78,6 +78,46 @@ func eachVector(t *testing.T, fn func(t *testing.T, c *vectorCase, dir string)) 
 	}
 }
 
+// vectorFiles returns the contents of every file of a name in the archives.
+func vectorFiles(t testing.TB, name string) (texts []string) {
+	t.Helper()
+	archives, err := filepath.Glob(filepath.Join(vectorRoot, "maildir-*", "store.tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, archive := range archives {
+		f, err := os.Open(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r := tar.NewReader(z); ; {
+			h, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if filepath.Base(h.Name) == name {
+				text, err := io.ReadAll(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				texts = append(texts, string(text))
+			}
+		}
+		f.Close()
+	}
+	if len(texts) == 0 {
+		t.Fatalf("no vector has a %s", name)
+	}
+	return texts
+}
+
 // untar unpacks an archive, with the times of files and directories.
 func untar(t *testing.T, archive, dir string) {
 	t.Helper()
