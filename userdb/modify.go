@@ -14,7 +14,8 @@ import (
 //
 //	["-"] ["0"] number ["." ["-"] number]
 //
-// one number is the width, two are offset and width. (Dovecot: var-expand.c.)
+// one number is the width, and its sign does not count; two are offset and width.
+// (Dovecot: var-expand.c.)
 type cut struct {
 	offset, width int
 	zero          bool // pad with zeros to the width instead of truncating to it
@@ -26,6 +27,8 @@ func parseCut(s string) (cut, string) {
 	if s != "" && s[0] == '.' {
 		c.offset = c.width
 		c.width, c.zero, s = number(s[1:])
+	} else {
+		c.width = max(c.width, -c.width)
 	}
 	return c, s
 }

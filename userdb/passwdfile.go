@@ -148,7 +148,9 @@ func (p *PasswdFile) current() (*table, error) {
 		}
 		return p.table, nil
 	}
-	fresh := p.table == nil || p.stamp != s
+	now, before := s, p.stamp
+	now.settled, before.settled = false, false
+	fresh := p.table == nil || now != before
 	p.table, p.stamp, p.err = parseTable(b), s, nil
 	if fresh {
 		p.report()
