@@ -31,26 +31,31 @@ func (p *PasswdFile) SetPassword(ctx context.Context, name, hash string) error {
 		if i < 0 {
 			return nil, fmt.Errorf("%w: %s", ErrNoUser, name)
 		}
-		text, end := cutEnd(lines[i])
-		_, rest, _ := bytes.Cut(text, []byte{':'})
-		_, rest, more := bytes.Cut(rest, []byte{':'})
-		line := slices.Concat([]byte(key+":"+hash), end)
-		if more {
-			line = slices.Concat([]byte(key+":"+hash+":"), rest, end)
-		}
-		lines[i] = line
+		lines[i] = replaceHash(lines[i], key, hash)
 		return lines, nil
 	})
 }
 
+// replaceHash changes the second column of a user's line.
+func replaceHash(line []byte, key, hash string) []byte {
+	text, end := cutEnd(line)
+	_, rest, _ := bytes.Cut(text, []byte{':'})
+	_, rest, more := bytes.Cut(rest, []byte{':'})
+	if more {
+		return slices.Concat([]byte(key+":"+hash+":"), rest, end)
+	}
+	return slices.Concat([]byte(key+":"+hash), end)
+}
+
 // Add appends a user. u.Name is taken as a login name is. Values must not hold line ends,
-// home no colon, fields no spaces. An error wraps ErrExists if the user is there.
+// home no colon, fields no spaces; a UID or GID of 0 or
+// less is none. An error wraps ErrExists if the user is there.
 func (p *PasswdFile) Add(ctx context.Context, u User, hash string) error {
 	if err := checkHash(hash); err != nil {
 		return err
 	}
 	id := func(n int) string {
-		if n < 0 {
+		if n <= 0 {
 			return ""
 		}
 		return strconv.Itoa(n)
