@@ -275,10 +275,14 @@ func TestBoltKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Duration(rand.IntN(120))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		for lines := bufio.NewScanner(out); lines.Scan(); {
+		// Killed somewhere in the transactions after some acknowledged ones.
+		until := rand.IntN(10)
+		for lines := bufio.NewScanner(out); lines.Scan(); until-- {
 			if n, err := strconv.Atoi(lines.Text()); err == nil {
 				acked = n
+			}
+			if until == 0 {
+				time.AfterFunc(time.Duration(rand.IntN(3000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
 			}
 		}
 		_ = cmd.Wait() // killed

@@ -143,11 +143,8 @@ func lineOf(line []byte, key string) bool {
 	return len(name) > 0 && name[0] != '#' && string(name) == key
 }
 
-// cutEnd parts a line from its LF or CR LF.
+// cutEnd parts a line from its LF, CR LF, or at the end of the file a CR alone.
 func cutEnd(line []byte) (text, end []byte) {
-	text = bytes.TrimSuffix(line, []byte{'\n'})
-	if len(text) < len(line) {
-		text = bytes.TrimSuffix(text, []byte{'\r'})
-	}
+	text = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte{'\n'}), []byte{'\r'})
 	return text, line[len(text):]
 }
