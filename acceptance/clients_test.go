@@ -204,18 +204,21 @@ func TestNeomutt(t *testing.T) {
 	neomutt := need(t, "neomutt")
 	d, c := clientServer(t)
 	tmp := t.TempDir()
-	folder := fmt.Sprintf("imaps://u:secret@localhost:%d/", port(d.imaps))
+	folder := fmt.Sprintf("imaps://localhost:%d/", port(d.imaps))
 	rc := filepath.Join(tmp, "rc")
-	os.WriteFile(rc, fmt.Appendf(nil, `set certificate_file = %s
-set ssl_verify_host = no
-set ssl_usesystemcerts = no
+	os.WriteFile(rc, fmt.Appendf(nil, `set certificate_file = %[1]s
+set ssl_ca_certificates_file = %[1]s
+set folder = %[2]s
+set imap_user = u
+set imap_pass = secret
+set spoolfile = "+INBOX"
 set quit = yes
 set confirmappend = no
 set delete = yes
 set mail_check = 0
 set record = ""
 set header_cache = ""
-`, filepath.Join(d.dir, "cert.pem")), 0o600)
+`, filepath.Join(d.dir, "cert.pem"), folder), 0o600)
 	// Batch: commands are pushed before the mailbox is opened, and the last one quits.
 	push := func(mailbox, keys string) {
 		t.Helper()
@@ -246,7 +249,7 @@ set header_cache = ""
 	if flagged != 1 {
 		t.Errorf("%d messages are flagged, want 1", flagged)
 	}
-	_ = c
+	wantCount(t, c, "Work", 1)
 }
 
 const imaplibScript = `

@@ -71,6 +71,13 @@ func login(t testing.TB, address, user, password string) *imapConn {
 	return i
 }
 
+// close logs out and waits until the server has ended the session.
+func (i *imapConn) close() {
+	i.try("LOGOUT")
+	io.Copy(io.Discard, i.r)
+	i.c.Close()
+}
+
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }

@@ -119,15 +119,22 @@ func TestPasswordChange(t *testing.T) {
 			t.Fatalf("user password: status %d: %s", status, out)
 		}
 	}
+	// Connections are closed after use: a login shares the open keys of another one with the
+	// same password while that lives.
 	check := func(old, now string) {
 		t.Helper()
-		if a := dialIMAP(t, d.imap).do("LOGIN u %s", old); a.ok() {
+		o := dialIMAP(t, d.imap)
+		defer o.close()
+		if a := o.do("LOGIN u %s", old); a.ok() {
 			t.Errorf("the old password %s still logs in", old)
 		}
-		if got := login(t, d.imap, "u", now).fetchAll("INBOX"); sha(got[1].body) != sha(m) {
+		n := login(t, d.imap, "u", now)
+		defer n.close()
+		if got := n.fetchAll("INBOX"); sha(got[1].body) != sha(m) {
 			t.Errorf("with the new password %s the message is not readable", now)
 		}
 	}
+	c.close()
 	change("one", "two")
 	check("one", "two")
 	if out, status := d.tool(t, "wrong\nthree\n", "user", "password", "-u", "u"); status != 65 {
@@ -163,6 +170,7 @@ func TestPasswordChange(t *testing.T) {
 	if out, status := d.tool(t, "other\nfour\n", "cryptokey", "password", "-u", "u"); status != 0 {
 		t.Fatalf("cryptokey password from stdin: status %d: %s", status, out)
 	}
+	locked.close()
 	if got := login(t, d.imap, "u", "four").fetchAll("Kept"); sha(got[1].body) != sha(m) {
 		t.Error("what was moved without the key is not readable with it")
 	}

@@ -476,7 +476,8 @@ func testVariant(t *testing.T, v *vector, w vectorVariant) {
 	// Whoever can save and holds the password must be able to read it again.
 	if pw := w.UserDB["mail_crypt_private_password"]; pw == "right-horse" && w.Name != "user-private-key-ciphertext" || w.FetchAppended.Status == "OK" {
 		found := false
-		for _, f := range c.fetchAll("INBOX") {
+		c.do("EXAMINE INBOX")
+		for _, f := range c.do("UID FETCH 1:* (UID BODY.PEEK[])").fetches() {
 			found = found || string(f.body) == string(message)
 		}
 		if !found {

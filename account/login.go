@@ -107,6 +107,9 @@ func (l *Login) verifyBehind() {
 	l.stop = stop
 	l.behind.Go(func() {
 		folders, err := l.account.hier.List(ctx)
+		if ctx.Err() != nil {
+			return // the login has ended
+		}
 		if err != nil {
 			l.log.Warn("could not list folders", "err", err)
 			return

@@ -38,8 +38,8 @@ func (k *Keys) repair(ctx context.Context, r *Ring, c Config, secret Secret) {
 		if err == nil {
 			err = k.loadUserKey(ctx, r, made, secret)
 		}
-		k.note(r, "made the user's key", err)
 		if err != nil {
+			k.log.Warn("could not make the user's key", "err", err)
 			return
 		}
 	}
