@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"mailcrypt/imapd/imapwire"
@@ -154,17 +155,29 @@ func (s *session) countUnreadable(err error) {
 	s.srv.opts.Metrics.Unreadable(kind)
 }
 
+// maxNamed is how many unreadable messages are named one by one, so that people and
+// programs find a UID by its number. More of them are named by ranges.
+const maxNamed = 200
+
 // text says which messages and why, in a length that fits a response line.
 func (f *failures) text() string {
-	const most = 300
+	const most = 300 // octets of a set of ranges
+	named := 0
 	var b strings.Builder
 	b.WriteString("Cannot read or decrypt")
 	for i, x := range f.list {
 		if i > 0 {
 			b.WriteByte(';')
 		}
-		set := imapwire.AppendSet(nil, x.uids)
-		if len(set) > most {
+		var set []byte
+		if named += len(x.uids); named <= maxNamed {
+			for k, uid := range x.uids {
+				if k > 0 {
+					set = append(set, ',')
+				}
+				set = strconv.AppendUint(set, uint64(uid), 10)
+			}
+		} else if set = imapwire.AppendSet(nil, x.uids); len(set) > most {
 			set = append(set[:bytes.LastIndexByte(set[:most], ',')+1], "..."...)
 		}
 		b.WriteString(" UID ")
