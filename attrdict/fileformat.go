@@ -135,7 +135,7 @@ func (c *contents) format() []byte {
 const escapeByte = 1
 
 func escape(b []byte) []byte {
-	if bytes.IndexAny(b, "\x00\x01\t\r\n") < 0 {
+	if !bytes.ContainsAny(b, "\x00\x01\t\r\n") {
 		return b
 	}
 	out := make([]byte, 0, len(b)+16)

@@ -244,7 +244,7 @@ func (f *fields) end(inDigest bool) {
 // unfold returns a value without its line ends: none where white space follows, else
 // a space. NULs become U+FFFD.
 func unfold(v []byte) string {
-	if bytes.IndexAny(v, "\r\n\x00") < 0 {
+	if !bytes.ContainsAny(v, "\r\n\x00") {
 		return string(v)
 	}
 	var b strings.Builder

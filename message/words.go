@@ -78,7 +78,7 @@ func parseWord(v []byte) (w word, ok bool) {
 	default:
 		return w, false
 	}
-	return w, bytes.IndexAny([]byte(w.charset), " \t=<>@,;:\"") < 0
+	return w, !strings.ContainsAny(w.charset, " \t=<>@,;:\"")
 }
 
 // decode appends the bytes of the encoded text; what is not valid is left out.

@@ -64,7 +64,6 @@ type Appender struct {
 	max    int64
 	err    error // of the first Write that failed
 	done   bool
-	ended  error // what Commit or Abort left for later calls
 }
 
 // Write returns an error wrapping mailbox.ErrTooLarge once the message is above
