@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -141,8 +143,9 @@ func (p *pending) write(boxes *bolt.Bucket, guid mailbox.GUID) error {
 		return err
 	}
 	msgs.FillPercent = 0.9 // mostly appended
-	for uid, r := range p.msgs {
-		key := uidKey(uid)
+	// In order: bbolt moves all that follows for each key in the middle.
+	for _, uid := range slices.Sorted(maps.Keys(p.msgs)) {
+		r, key := p.msgs[uid], uidKey(uid)
 		if r == nil {
 			err = msgs.Delete(key)
 		} else {

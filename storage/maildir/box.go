@@ -53,6 +53,10 @@ type box struct {
 
 	op chan struct{} // a semaphore of one, so that waiting can end with a context
 
+	// For work in the background, which close must not wait for.
+	ctx    context.Context
+	cancel context.CancelFunc
+
 	// Guarded by op.
 	prepared bool
 	loaded   bool
@@ -105,6 +109,7 @@ func newBox(h *Hierarchy, f folder, db *index.DB) *box {
 		entries: map[string]*entry{}, flags: map[string]mailbox.Flags{}, suffixes: map[string]string{},
 		recents: map[*entry]struct{}{}, inNew: map[*entry]struct{}{}, view: &mailbox.View{}}
 	b.at.Store(&f)
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	return b
 }
 
@@ -175,7 +180,7 @@ func (b *box) prepare(ctx context.Context) error {
 	defer b.unlock()
 	var st unix.Stat_t
 	if err := unix.Stat(b.f().dir, &st); err != nil {
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG) {
 			return b.wrap("opening", b.h.absent(*b.f()))
 		}
 		return b.wrap("opening", err)
@@ -284,6 +289,7 @@ func (b *box) tryLockList(ctx context.Context) (unlock func()) {
 
 // close lets go of the index and the watch. Nobody uses the box any more.
 func (b *box) close() {
+	b.cancel()
 	b.op <- struct{}{}
 	defer b.unlock()
 	b.mu.Lock()

@@ -2,24 +2,19 @@ package maildir
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"mailcrypt/index"
-	"mailcrypt/internal/durable"
 	"mailcrypt/mailbox"
 )
 
-// damagedName is where a uidlist that was damaged is kept, beside the new one.
-const damagedName = "mailcryptd.uidlist.damaged"
+// maxList bounds a uidlist: some ten million messages.
+const maxList = 1 << 30
 
 // A fileID tells whether a file has changed.
 type fileID struct {
@@ -129,6 +124,9 @@ func (b *box) readControl(locked bool) error {
 	}
 	defer f.Close()
 	id = idOf(st)
+	if id.size > maxList {
+		return b.wrap("reading uidlist of", mailbox.ErrLimit)
+	}
 	if b.list.read && b.list.damage == nil && id.dev == b.list.id.dev && id.ino == b.list.id.ino && id.size >= b.list.end && b.list.end > 0 &&
 		id.size > b.list.id.size {
 		return b.readAppended(f, id, locked)
@@ -349,235 +347,4 @@ func (b *box) heal(h uidHeader) (uidHeader, error) {
 	h.next = max(h.next, 1)
 	h.version = 3
 	return h, nil
-}
-
-// remember records the identity where a lost uidlist can find it again.
-func (b *box) remember() {
-	id := index.Identity{GUID: b.head.guid, UIDValidity: b.head.validity, UIDNext: b.head.next}
-	if id != b.identity {
-		b.identity = id
-		b.db.SetIdentity(b.f().key, id)
-	}
-}
-
-// writeWhole replaces the uidlist. The lock is held. Records of files that are gone are
-// left out, except those that were never looked for.
-func (b *box) writeWhole(l *durable.Dotlock) error {
-	if b.list.damage != nil {
-		b.keepDamaged()
-	}
-	if err := l.Check(); err != nil {
-		return b.wrap("writing uidlist of", err)
-	}
-	kept := b.byUID[:0:0]
-	for _, e := range b.byUID {
-		if e.present || e.unseen {
-			kept = append(kept, e)
-		}
-	}
-	err := b.h.faults.Replace(b.listPath(), b.mode, func(w io.Writer) error {
-		line := b.head.appendHeader(nil)
-		for _, e := range kept {
-			if len(line) > 32<<10 {
-				if _, err := w.Write(line); err != nil {
-					return err
-				}
-				line = line[:0]
-			}
-			rec := uidRecord{e.uid, e.base, e.fields}
-			line = rec.appendTo(line)
-		}
-		_, err := w.Write(line)
-		return err
-	})
-	if err != nil {
-		b.list.read = false
-		return b.wrap("writing uidlist of", err)
-	}
-	inheritGroup(b.listPath(), &b.like)
-	b.mu.Lock()
-	for _, e := range b.byUID {
-		if !e.present && !e.unseen {
-			delete(b.entries, e.base)
-			b.touch(e)
-		}
-	}
-	b.byUID = kept
-	b.mu.Unlock()
-	id, err := statID(b.listPath())
-	if err != nil {
-		return b.wrap("writing uidlist of", err)
-	}
-	b.list = listState{read: true, id: id, end: id.size, total: len(kept)}
-	b.remember()
-	return nil
-}
-
-// keepDamaged puts a copy of a damaged uidlist aside, for people to look at.
-func (b *box) keepDamaged() {
-	src, _, err := openRegular(b.listPath())
-	if err != nil {
-		return
-	}
-	defer src.Close()
-	err = b.h.faults.Replace(filepath.Join(b.f().control, damagedName), b.mode, func(w io.Writer) error {
-		_, err := io.Copy(w, src)
-		return err
-	})
-	if err != nil {
-		b.h.log.Warn("maildir: keeping damaged uidlist", "mailbox", b.f().key, "error", err)
-	}
-}
-
-// appendList writes records behind the uidlist, all or none. The lock is held and the
-// list was read under it; where it cannot be appended to, it is replaced.
-func (b *box) appendList(l *durable.Dotlock, added []*entry) (err error) {
-	if b.list.rewrite != "" || !b.list.read {
-		return b.writeWhole(l)
-	}
-	if err := l.Check(); err != nil {
-		return b.wrap("writing uidlist of", err)
-	}
-	f, err := b.h.faults.OpenFile(b.listPath(), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return b.wrap("writing uidlist of", err)
-	}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.OS().Fd()), &st); err != nil {
-		return b.wrap("writing uidlist of", err)
-	}
-	if idOf(&st) != b.list.id || st.Size != b.list.end {
-		return b.wrap("writing uidlist of", fmt.Errorf("it changed under the lock: %w", durable.ErrLost))
-	}
-	var lines []byte
-	for _, e := range added {
-		rec := uidRecord{e.uid, e.base, e.fields}
-		lines = rec.appendTo(lines)
-	}
-	_, err = f.Write(lines)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err != nil {
-		// A torn line would make Dovecot throw the file away.
-		if terr := f.Truncate(b.list.end); terr != nil {
-			err = errors.Join(err, terr)
-		}
-		b.list.read = false
-		return b.wrap("writing uidlist of", err)
-	}
-	if err := unix.Fstat(int(f.OS().Fd()), &st); err != nil {
-		return b.wrap("writing uidlist of", err)
-	}
-	b.list.id, b.list.end, b.list.total = idOf(&st), st.Size, b.list.total+len(added)
-	b.remember()
-	return nil
-}
-
-// readKeywords reads dovecot-keywords if it has changed.
-func (b *box) readKeywords() error {
-	path := filepath.Join(b.f().control, keywordsName)
-	id, err := statID(path)
-	if errors.Is(err, os.ErrNotExist) {
-		if b.keysRead && b.keysID != (fileID{}) {
-			b.setKeywords(keywords{}, fileID{})
-		}
-		b.keysRead = true
-		return nil
-	}
-	if err != nil {
-		return b.wrap("reading keywords of", err)
-	}
-	if b.keysRead && id == b.keysID {
-		return nil
-	}
-	f, st, err := openRegular(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return b.readKeywords()
-	}
-	if err != nil {
-		return b.wrap("reading keywords of", err)
-	}
-	defer f.Close()
-	k, err := parseKeywords(f)
-	if err != nil {
-		return b.wrap("reading keywords of", err)
-	}
-	b.setKeywords(k, idOf(st))
-	b.keysRead = true
-	return nil
-}
-
-// setKeywords takes up new names; messages that carry a letter may have changed.
-func (b *box) setKeywords(k keywords, id fileID) {
-	b.keysID = id
-	if k == b.keys {
-		return
-	}
-	b.keys = k
-	clear(b.flags)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, e := range b.byUID {
-		if _, letters, _ := splitFlags(e.suffix); hasKeyword(letters) {
-			b.touch(e)
-		}
-	}
-}
-
-func hasKeyword(letters string) bool {
-	for i := range len(letters) {
-		if isKeyword(letters[i]) {
-			return true
-		}
-	}
-	return false
-}
-
-// writeKeywords gives letters to keywords. The uidlist's lock is held, so a lock file that
-// stands here was left behind.
-func (b *box) writeKeywords(ctx context.Context, names []string) (letters string, err error) {
-	if err := b.readKeywords(); err != nil {
-		return "", err
-	}
-	k := b.keys
-	letters, changed, err := k.add(names, b.letterUsed)
-	if err != nil || !changed {
-		return letters, err
-	}
-	path := filepath.Join(b.f().control, keywordsName)
-	if err := b.h.faults.Remove(path + ".lock"); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", b.wrap("writing keywords of", err)
-	}
-	l, err := durable.Lock(ctx, path, durable.DotlockOptions{Wait: 2 * time.Second, Stale: 120 * time.Second,
-		Perm: b.mode, Host: b.h.host, AdvanceMtime: true, Faults: b.h.faults})
-	if err != nil {
-		return "", b.wrap("writing keywords of", err)
-	}
-	if err := l.ReplaceWith(k.write); err != nil {
-		return "", b.wrap("writing keywords of", err)
-	}
-	id, err := statID(path)
-	if err != nil {
-		return "", b.wrap("writing keywords of", err)
-	}
-	b.setKeywords(k, id)
-	return letters, nil
-}
-
-// letterUsed reports whether a file name has a keyword letter. New keywords are rare.
-func (b *box) letterUsed(letter byte) bool {
-	for _, e := range b.entries {
-		if !e.present || e.suffix == "" {
-			continue
-		}
-		_, letters, _ := splitFlags(e.suffix)
-		for i := range len(letters) {
-			if letters[i] == letter {
-				return true
-			}
-		}
-	}
-	return false
 }

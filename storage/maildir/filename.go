@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
@@ -25,8 +26,8 @@ func splitBase(name string) (base, suffix string) {
 }
 
 // ignored reports whether a directory entry is no message whatever it holds.
-func ignored(name string) bool {
-	return name == "" || name[0] == '.' || strings.ContainsAny(name, "\r\n")
+func ignored(name []byte) bool {
+	return len(name) == 0 || name[0] == '.' || bytes.ContainsAny(name, "\r\n")
 }
 
 // splitFlags divides a suffix: before is what stays in front of the flags, letters are
@@ -178,33 +179,36 @@ func safeHost(host string) string {
 	return b.String()
 }
 
-// compareArrival orders base names as Dovecot gives UIDs to files that it has not seen:
-// by the seconds at the start, by microseconds where both have them, by the text.
-func compareArrival(a, b string) int {
-	asec, ausec := arrival(a)
-	bsec, busec := arrival(b)
-	if c := cmp.Compare(asec, bsec); c != 0 {
+// An arrival is what orders files that have no UID yet.
+type arrival struct {
+	sec  uint64 // the number at the start, 0 where there is none
+	usec int64  // the number behind "M", -1 where there is none
+	base string
+}
+
+func arrivalOf(base string) arrival {
+	sec, rest := leadingNumber(base)
+	a := arrival{sec, -1, base}
+	if text, ok := strings.CutPrefix(rest, ".M"); ok {
+		if n, tail := leadingNumber(text); len(tail) < len(text) {
+			a.usec = int64(min(n, 1<<62))
+		}
+	}
+	return a
+}
+
+// compare orders as Dovecot does: by the seconds, by microseconds where both have them, by
+// the text.
+func (a arrival) compare(b arrival) int {
+	if c := cmp.Compare(a.sec, b.sec); c != 0 {
 		return c
 	}
-	if ausec >= 0 && busec >= 0 {
-		if c := cmp.Compare(ausec, busec); c != 0 {
+	if a.usec >= 0 && b.usec >= 0 {
+		if c := cmp.Compare(a.usec, b.usec); c != 0 {
 			return c
 		}
 	}
-	return strings.Compare(a, b)
-}
-
-// arrival returns the seconds, 0 where there are none, and the microseconds, -1 likewise.
-func arrival(base string) (sec uint64, usec int64) {
-	sec, rest := leadingNumber(base)
-	if !strings.HasPrefix(rest, ".M") {
-		return sec, -1
-	}
-	n, tail := leadingNumber(rest[2:])
-	if len(tail) == len(rest)-2 {
-		return sec, -1
-	}
-	return sec, int64(min(n, 1<<62))
+	return strings.Compare(a.base, b.base)
 }
 
 // leadingNumber reads digits; a number that is too large counts as the largest.

@@ -66,7 +66,7 @@ func TestUniqueNames(t *testing.T) {
 	last := ""
 	for range 10_000 {
 		name := u.next()
-		if seen[name] || last != "" && compareArrival(last, name) >= 0 {
+		if seen[name] || last != "" && arrivalOf(last).compare(arrivalOf(name)) >= 0 {
 			t.Fatalf("%q after %q", name, last)
 		}
 		seen[name], last = true, name
@@ -182,7 +182,7 @@ func FuzzFileName(f *testing.F) {
 		if base+suffix != a {
 			t.Fatalf("%q splits into %q and %q", a, base, suffix)
 		}
-		if compareArrival(a, b) != -compareArrival(b, a) {
+		if arrivalOf(a).compare(arrivalOf(b)) != -arrivalOf(b).compare(arrivalOf(a)) {
 			t.Errorf("order of %q and %q", a, b)
 		}
 		if s, w := nameSizes(base); s < -1 || w < -1 {

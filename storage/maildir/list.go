@@ -39,12 +39,25 @@ func (h *Hierarchy) List(ctx context.Context) ([]storage.Folder, error) {
 		}
 		name, ok := h.visibleName(key)
 		if !ok {
-			h.log.Warn("maildir: folder has a name that cannot be shown", "directory", key)
+			h.warnOnce(key)
 			continue
 		}
 		out = append(out, storage.Folder{Name: name, Selectable: selectable})
 	}
 	return out, nil
+}
+
+// warnOnce tells of a directory whose name cannot be shown.
+func (h *Hierarchy) warnOnce(key string) {
+	h.mu.Lock()
+	known := h.warned[key]
+	if len(h.warned) < 1000 {
+		h.warned[key] = true
+	}
+	h.mu.Unlock()
+	if !known {
+		h.log.Warn("maildir: folder has a name that cannot be shown", "directory", key)
+	}
 }
 
 // keys returns the storage names in the tree, and whether each is a mailbox.

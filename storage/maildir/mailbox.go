@@ -82,7 +82,7 @@ func (b *box) kick() {
 	b.kicked = true
 	go func() {
 		for {
-			if _, err := b.sync(context.Background(), false); errors.Is(err, mailbox.ErrNotFound) {
+			if _, err := b.sync(b.ctx, false); errors.Is(err, mailbox.ErrNotFound) {
 				b.wake() // who waits shall look, and find that it is gone
 			}
 			b.mu.Lock()

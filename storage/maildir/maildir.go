@@ -100,6 +100,7 @@ type Hierarchy struct {
 	folders sync.RWMutex // held for writing while names change
 	mu      sync.Mutex
 	boxes   map[string]*box // those that are open, by storage name
+	warned  map[string]bool // directories whose names were logged
 	closed  bool
 
 	validity uidValidity
@@ -131,7 +132,7 @@ func Open(l Location, o Options) (*Hierarchy, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Hierarchy{loc: l, sep: o.Separator, host: o.Host, lockWait: o.LockWait, log: o.Logger,
-		faults: o.Faults, unique: newUnique(o.Host), watcher: o.Watcher, boxes: map[string]*box{}}
+		faults: o.Faults, unique: newUnique(o.Host), watcher: o.Watcher, boxes: map[string]*box{}, warned: map[string]bool{}}
 	if h.watcher == nil {
 		h.watcher, h.ownWatch = NewWatcher(WatcherOptions{Logger: o.Logger}), true
 	}

@@ -86,6 +86,9 @@ func (p *pending) Abort() error {
 	}
 	p.done = true
 	err := p.file.Close()
+	if errors.Is(err, os.ErrClosed) { // Commit had come that far
+		err = nil
+	}
 	if rerr := p.b.h.faults.Remove(p.path); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
 		err = errors.Join(err, rerr)
 	}

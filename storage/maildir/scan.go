@@ -1,11 +1,10 @@
 package maildir
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
-	"io"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -182,63 +181,91 @@ func (b *box) lose(e *entry) {
 }
 
 func (b *box) scanDir(i int) error {
-	dir, err := os.Open(b.dirPath(i))
+	fd, err := unix.Open(b.dirPath(i), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return b.wrap("scanning", mailbox.ErrNotFound)
+		if errors.Is(err, unix.ENOENT) {
+			err = mailbox.ErrNotFound
 		}
 		return b.wrap("scanning", err)
 	}
-	defer dir.Close()
+	defer unix.Close(fd)
+	buf := make([]byte, 64<<10)
 	for {
-		list, err := dir.ReadDir(1024)
-		b.mu.Lock()
-		for _, d := range list {
-			b.note(d, i)
-		}
-		b.mu.Unlock()
-		if err == io.EOF {
-			return nil
+		n, err := unix.Getdents(fd, buf)
+		if errors.Is(err, unix.EINTR) {
+			continue
 		}
 		if err != nil {
 			return b.wrap("scanning", err)
 		}
+		if n == 0 {
+			return nil
+		}
+		b.mu.Lock()
+		b.noteAll(buf[:n], i)
+		b.mu.Unlock()
 	}
 }
 
-// note takes up one directory entry. b.mu is held.
-func (b *box) note(d os.DirEntry, dir int) {
-	name := d.Name()
-	// Links, FIFOs, sockets, devices and directories are no messages and never opened.
-	if ignored(name) || !d.Type().IsRegular() {
+// noteAll takes up directory entries as the kernel gives them (struct linux_dirent64):
+// os.ReadDir would cost several allocations for each message at each scan. b.mu is held.
+func (b *box) noteAll(buf []byte, dir int) {
+	const typeAt, nameAt = 18, 19
+	for len(buf) > nameAt {
+		size := int(binary.NativeEndian.Uint16(buf[16:]))
+		if size <= nameAt || size > len(buf) {
+			return
+		}
+		name, kind := buf[nameAt:size], buf[typeAt]
+		if end := bytes.IndexByte(name, 0); end >= 0 {
+			name = name[:end]
+		}
+		buf = buf[size:]
+		if kind == unix.DT_UNKNOWN {
+			var st unix.Stat_t
+			if unix.Lstat(filepath.Join(b.dirPath(dir), string(name)), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+				kind = unix.DT_REG
+			}
+		}
+		// Links, FIFOs, sockets, devices and directories are no messages and never opened.
+		if kind == unix.DT_REG && !ignored(name) {
+			b.note(name, dir)
+		}
+	}
+}
+
+// note takes up one file. b.mu is held.
+func (b *box) note(name []byte, dir int) {
+	n := bytes.IndexByte(name, ':')
+	if n < 0 {
+		n = len(name)
+	}
+	if n == 0 {
+		b.odd = append(b.odd, filepath.Join(dirNames[dir], string(name)))
 		return
 	}
-	base, suffix := splitBase(name)
-	if base == "" {
-		b.odd = append(b.odd, filepath.Join(dirNames[dir], name))
-		return
-	}
-	e := b.entries[base]
+	e := b.entries[string(name[:n])]
 	if e == nil {
-		e = newEntry(strings.Clone(base))
+		e = newEntry(string(name[:n]))
 		b.entries[e.base] = e
 		b.touch(e)
 	}
 	inNew := dir == newDir
-	if e.gen == b.gen && e.present && (e.suffix != suffix || e.inNew != inNew) {
+	same := e.present && e.suffix == string(name[n:]) && e.inNew == inNew
+	if e.gen == b.gen && e.present && !same {
 		// Two files, or one that was renamed between: the lock will tell.
 		b.doubles = append(b.doubles, double{e, e.suffix, e.inNew})
 	}
 	e.gen = b.gen
 	e.unseen = false
-	if e.present && e.suffix == suffix && e.inNew == inNew {
+	if same {
 		return
 	}
 	if e.inNew && !inNew { // another program has told its client of the message
 		e.recent = false
 		delete(b.recents, e)
 	}
-	b.place(e, suffix, inNew)
+	b.place(e, string(name[n:]), inNew)
 }
 
 // place notes where an entry's file is. b.mu is held.
@@ -246,10 +273,7 @@ func (b *box) place(e *entry, suffix string, inNew bool) {
 	if known, ok := b.suffixes[suffix]; ok {
 		suffix = known
 	} else if len(b.suffixes) < 4096 {
-		suffix = strings.Clone(suffix)
 		b.suffixes[suffix] = suffix
-	} else {
-		suffix = strings.Clone(suffix)
 	}
 	e.present, e.suffix, e.inNew = true, suffix, inNew
 	if inNew {

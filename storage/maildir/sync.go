@@ -66,8 +66,8 @@ func (b *box) syncLocked(ctx context.Context, force bool) error {
 	return nil
 }
 
-// unnumbered returns the files that need a UID: they have none, or theirs is of a message
-// that clients were told is gone.
+// unnumbered returns the files that need a UID, in the order of arrival: they have none, or
+// theirs is of a message that clients were told is gone.
 func (b *box) unnumbered() []*entry {
 	var todo []*entry
 	for _, e := range b.found {
@@ -75,7 +75,24 @@ func (b *box) unnumbered() []*entry {
 			todo = append(todo, e)
 		}
 	}
+	sortArrivals(todo)
 	return todo
+}
+
+// sortArrivals puts entries into the order in which they get UIDs.
+func sortArrivals(list []*entry) {
+	type keyed struct {
+		arrival
+		e *entry
+	}
+	keys := make([]keyed, len(list))
+	for i, e := range list {
+		keys[i] = keyed{arrivalOf(e.base), e}
+	}
+	slices.SortFunc(keys, func(a, b keyed) int { return a.compare(b.arrival) })
+	for i := range keys {
+		list[i] = keys[i].e
+	}
 }
 
 func (b *box) needsUID(e *entry) bool {
@@ -142,7 +159,6 @@ func (b *box) number(ctx context.Context, todo []*entry) (again bool, err error)
 			again = true
 		}
 	}
-	slices.SortStableFunc(here, func(a, b *entry) int { return compareArrival(a.base, b.base) })
 	if err := b.giveUIDs(l, here); err != nil {
 		return false, err
 	}
