@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"internal/durable":    {},
 	"internal/crlf":       {},
 	"internal/metrics":    {},
-	"imapd/imapwire":      {},
+	"imapd/imapwire":      {"mailbox"},
 	"attrdict":            {"mailbox", "internal/durable"},
 	"index":               {"mailbox", "internal/durable"},
 	"dcrypt":              {"internal/secret", "internal/gcmstream"},
