@@ -401,7 +401,7 @@ func TestDovecotInTurns(t *testing.T) {
 // or double, and in the end both show the same.
 func TestDovecotHammer(t *testing.T) {
 	withDovecot(t, "maildir:~/M", func(t *testing.T, d *dovecot) {
-		duration := 5 * time.Second
+		duration := 4 * time.Second
 		if testing.Short() {
 			duration = time.Second
 		}

@@ -86,9 +86,7 @@ var faultCases = []faultCase{
 
 // TestFaults spoils every step of every operation in every way.
 func TestFaults(t *testing.T) {
-	if _, err := os.Stat("/dev/shm"); err == nil {
-		t.Setenv("TMPDIR", "/dev/shm") // some thousand syncs
-	}
+	inMemory(t)
 	for _, c := range faultCases {
 		t.Run(c.name, func(t *testing.T) {
 			kinds := map[string]durable.Kind{"fail": durable.Fail, "short": durable.Short, "crash": durable.Crash, "power cut": durable.PowerCut}

@@ -62,6 +62,7 @@ func eachLayout(t *testing.T, fn func(t *testing.T, l Location)) {
 }
 
 func TestFolders(t *testing.T) {
+	inMemory(t)
 	eachLayout(t, func(t *testing.T, l Location) {
 		h := openTree(t, l, Options{Separator: '/'})
 		ctx := t.Context()
@@ -194,6 +195,7 @@ func TestUTF8Names(t *testing.T) {
 }
 
 func TestRename(t *testing.T) {
+	inMemory(t)
 	eachLayout(t, func(t *testing.T, l Location) {
 		h := openTree(t, l, Options{Separator: '/'})
 		ctx := t.Context()
@@ -234,6 +236,7 @@ func TestRename(t *testing.T) {
 }
 
 func TestDeleteWhileOpen(t *testing.T) {
+	inMemory(t)
 	eachLayout(t, func(t *testing.T, l Location) {
 		h := openTree(t, l, Options{Separator: '/'})
 		m := openBox(t, h, "A")
@@ -306,6 +309,7 @@ func TestDropParents(t *testing.T) {
 }
 
 func TestSubscriptions(t *testing.T) {
+	inMemory(t)
 	eachLayout(t, func(t *testing.T, l Location) {
 		h := openTree(t, l, Options{Separator: '/'})
 		ctx := t.Context()
@@ -390,6 +394,7 @@ func TestUIDValidityCounter(t *testing.T) {
 }
 
 func TestControlPlaces(t *testing.T) {
+	inMemory(t)
 	for _, tt := range []struct {
 		l    Location
 		want []string

@@ -27,9 +27,11 @@
 //
 // # Delivery
 //
-// A file is written in tmp, synced, and renamed to new, or to cur if it has flags; then
-// the directory is synced. A UID that is asked for is appended to the uidlist after that,
-// so a crash at any step loses nothing that was acknowledged and doubles nothing.
+// A file is written in tmp, synced, and renamed to new, or to cur if it has flags. A UID
+// that is asked for is appended to the uidlist after that, which is synced; then the
+// directory is synced, and only then the message is acknowledged. A crash at any step loses
+// nothing that was acknowledged and doubles nothing: a file without record gets its UID at
+// the next scan, a record without file is ignored.
 //
 // # Layouts
 //
@@ -40,6 +42,9 @@
 // a directory too. Symbolic links are followed for folders, which administrators share in
 // that way, and never for messages. Names escaped as \xx (Dovecot's listescape) are not
 // supported: such directories are not listed.
+//
+// dovecot.mailbox.log, with which Dovecot's replication follows renamed and deleted folders,
+// is not written; replication then compares the trees.
 //
 // # What only Dovecot's index knows
 //

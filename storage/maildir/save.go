@@ -297,16 +297,18 @@ func (b *box) commitAll(ctx context.Context, work []*commit) (err error) {
 			taken[w.base] = true
 		}
 	}
-	for i, yes := range moved {
-		if yes {
-			if err := b.h.faults.SyncDir(b.dirPath(i)); err != nil {
-				return b.wrap("saving to", err)
-			}
-		}
-	}
 	own.end()
 	added := b.enter(work)
-	if err := b.giveUIDs(l, added); err != nil {
+	err = b.giveUIDs(l, added)
+	// The list was synced first, for that commits the renames too on a journaling file
+	// system: the directories then cost nothing. A record whose file a crash has taken is
+	// no harm.
+	for i, yes := range moved {
+		if yes && err == nil {
+			err = b.wrap("saving to", b.h.faults.SyncDir(b.dirPath(i)))
+		}
+	}
+	if err != nil {
 		b.leave(work)
 		return err
 	}

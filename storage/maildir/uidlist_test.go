@@ -164,6 +164,7 @@ func TestGUIDIsAdded(t *testing.T) {
 
 // Other than Dovecot we lose neither UIDs nor the GUID over a damaged line.
 func TestDamagedUIDList(t *testing.T) {
+	inMemory(t)
 	for name, bad := range map[string]string{
 		"line":     "3 V7 N9 G" + testGUID + "\n1 :1.a\n\x00garbage\n3 :3.c\n",
 		"order":    "3 V7 N9 G" + testGUID + "\n1 :1.a\n3 :3.c\n2 :2.b\n",

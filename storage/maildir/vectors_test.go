@@ -164,6 +164,7 @@ func untar(t *testing.T, archive, dir string) {
 
 // Every store that Dovecot has left must show here as Dovecot showed it.
 func TestVectors(t *testing.T) {
+	inMemory(t)
 	eachVector(t, func(t *testing.T, c *vectorCase, dir string) {
 		for _, u := range c.Users {
 			l, err := ParseLocation(c.Location, filepath.Join(dir, u.Home))
@@ -263,6 +264,7 @@ func checkBytes(t *testing.T, b storageBackend, uid mailbox.UID, file string) {
 
 // Looking at a store changes nothing in it, apart from files of our own.
 func TestVectorsUntouched(t *testing.T) {
+	inMemory(t)
 	eachVector(t, func(t *testing.T, c *vectorCase, dir string) {
 		before := snapshot(t, dir)
 		for _, u := range c.Users {
