@@ -29,7 +29,7 @@ type subscriptions struct {
 // parseSubscriptions reads either version; an empty or missing file will become version 2.
 func parseSubscriptions(text []byte) subscriptions {
 	s := subscriptions{version: 1}
-	if len(bytes.TrimSpace(text)) == 0 {
+	if len(bytes.Trim(text, "\n")) == 0 {
 		return subscriptions{version: 2}
 	}
 	first, rest, _ := strings.Cut(string(text), "\n")
