@@ -22,6 +22,7 @@ var errTooLarge = fmt.Errorf("lmtpd: message above the limit: %w", mailbox.ErrTo
 
 // LMTPData receives the message and saves it for every recipient.
 func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
+	s.wire.receiving()
 	body, chunked := r, true
 	if b := s.wire.body(); b != nil {
 		body, chunked = b, false

@@ -16,6 +16,7 @@ func (w *wire) reply(line string) error {
 
 // Write sends what go-smtp answers, a line at a time.
 func (w *wire) Write(p []byte) (int, error) {
+	w.answered = true
 	last := len(p) > 3 && p[3] == ' '
 	if w.swallow > 0 {
 		if last {

@@ -180,7 +180,8 @@ type errorLog struct{ s *Server }
 func (l errorLog) Printf(format string, v ...any) {
 	if strings.HasPrefix(format, "panic") {
 		l.s.o.Metrics.Panic()
-		l.s.o.Logger.Error("lmtp: panic", "trace", fmt.Sprint(v[len(v)-1]))
+		// The last is the stack; the value of the panic before it may hold mail.
+		l.s.o.Logger.Error("lmtp: panic", "trace", fmt.Sprintf("%s", v[len(v)-1]))
 		return
 	}
 	l.s.o.Logger.Debug("lmtp: connection", "error", fmt.Sprintf(format, v...))

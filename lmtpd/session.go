@@ -120,6 +120,7 @@ func (s *session) Data(io.Reader) error { return errors.New("lmtpd: internal err
 // Reset forgets the message. If it is being received in chunks, its end is waited
 // for, so that it cannot mix with the next one.
 func (s *session) Reset() {
+	defer s.wire.noMessage()
 	if tx := s.forget(); tx != nil && tx.running != nil {
 		<-tx.running
 		// go-smtp may still be about to pass on the result of those chunks, and would

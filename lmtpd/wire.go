@@ -50,12 +50,14 @@ type wire struct {
 	inData    bool   // DATA was accepted and its text not yet read
 	last      bool   // no command may follow
 	noChunks  bool   // no BDAT may follow
+	answered  bool   // go-smtp has replied to the command
 	needHello bool   // TLS has begun and LHLO has not come again
 	swallow   int    // replies that the client is not to see
 
 	mu      sync.Mutex
-	waiting bool // for a command
-	closing bool // the server shuts down
+	waiting bool          // for a command
+	closing bool          // the server shuts down
+	started chan struct{} // closed when LMTPData takes the chunks of a message; nil without
 }
 
 func newWire(s *Server, c net.Conn) *wire {
@@ -102,7 +104,13 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// readChunk reads of a chunk. go-smtp has LMTPData take chunks in a goroutine, and does
+// not wait for it to begin: if the connection ended first, that would find no session and
+// panic. Where go-smtp drops the chunk instead, it has answered before.
 func (w *wire) readChunk(p []byte) (int, error) {
+	if started := w.chunks(); started != nil && !w.answered {
+		<-started
+	}
 	w.Conn.SetReadDeadline(time.Now().Add(w.srv.o.DataTimeout))
 	n, err := w.br.Read(p[:min(int64(len(p)), w.chunk)])
 	w.chunk -= int64(n)
@@ -178,7 +186,7 @@ func (w *wire) command(line []byte) error {
 		return w.reply("500 5.5.2 Command line too long")
 	}
 	verb, arg, _ := strings.Cut(text, " ")
-	w.verb = strings.ToUpper(verb)
+	w.verb, w.answered = strings.ToUpper(verb), false
 	switch w.verb {
 	case "LHLO":
 		w.needHello = false
@@ -225,8 +233,43 @@ func (w *wire) bdat(text, arg string) error {
 	if w.last {
 		w.chunk = 0
 	}
+	if w.chunk > 0 {
+		w.mu.Lock()
+		if w.started == nil {
+			w.started = make(chan struct{})
+		}
+		w.mu.Unlock()
+	}
 	w.pending = append([]byte(text), "\r\n"...)
 	return nil
+}
+
+// chunks returns the channel that is closed once LMTPData takes chunks, if any are sent.
+func (w *wire) chunks() chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.started
+}
+
+// receiving is called when LMTPData begins.
+func (w *wire) receiving() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.started == nil {
+		return
+	}
+	select {
+	case <-w.started:
+	default:
+		close(w.started)
+	}
+}
+
+// noMessage is called when a transaction is over: the next chunk begins another.
+func (w *wire) noMessage() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.started = nil
 }
 
 // startTLS begins TLS and makes go-smtp forget what it was told before. Plaintext
