@@ -83,6 +83,27 @@ func (f *finder) write(p []byte) {
 	}
 }
 
+// A lineFeeder gives many short texts to finders. Its buffers serve all of them: a hostile
+// message has a header field for every four octets.
+type lineFeeder struct{ plain, folded []byte }
+
+// feed gives one whole text to finders, folded.
+func (l *lineFeeder) feed(text string, finders []*finder) {
+	l.plain = norm.NFKD.AppendString(l.plain[:0], text)
+	l.folded = fold(l.folded[:0], l.plain)
+	for _, f := range finders {
+		f.write(l.folded)
+		f.cut()
+	}
+}
+
+// wipe overwrites what the buffers hold.
+func (l *lineFeeder) wipe() {
+	clear(l.plain[:cap(l.plain)])
+	clear(l.folded[:cap(l.folded)])
+	*l = lineFeeder{}
+}
+
 // feed gives a text to finders, folded.
 func feed(r io.Reader, finders []*finder) error {
 	in := norm.NFKD.Reader(r)

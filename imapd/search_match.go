@@ -37,6 +37,7 @@ type matcher struct {
 	now     time.Time
 	bodies  []*searchKey // keys on BODY and TEXT
 	finders []*finder    // one for each of bodies
+	lines   lineFeeder
 
 	// Of the message being looked at:
 	index    int
@@ -272,6 +273,7 @@ func (m *matcher) search(root *message.Part) error {
 			everything = append(everything, f)
 		}
 	}
+	defer m.lines.wipe()
 	if len(everything) > 0 {
 		if err := m.searchHeader(root, everything); err != nil {
 			return err
@@ -288,9 +290,7 @@ func (m *matcher) searchHeader(p *message.Part, finders []*finder) error {
 	}
 	for len(head) > 0 {
 		end := fieldEnd(head)
-		if err := feed(strings.NewReader(message.DecodeHeader(head[:end])), finders); err != nil {
-			return err
-		}
+		m.lines.feed(message.DecodeHeader(head[:end]), finders)
 		head = head[end:]
 	}
 	return nil
