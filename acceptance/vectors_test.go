@@ -1,13 +1,9 @@
 package acceptance
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailcrypt/internal/teststore"
 )
 
 const vectors = "../testdata/vectors"
@@ -125,52 +123,6 @@ func loadVectors(t *testing.T, want func(*vector) bool) []*vector {
 	return list
 }
 
-// unpack lays a store out, with its times.
-func unpack(t testing.TB, archive, to string) {
-	t.Helper()
-	f, err := os.Open(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dirs := map[string]time.Time{}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := filepath.Join(to, filepath.Clean("/"+h.Name))
-		switch h.Typeflag {
-		case tar.TypeDir:
-			if err := os.MkdirAll(p, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			dirs[p] = h.ModTime
-		case tar.TypeReg:
-			os.MkdirAll(filepath.Dir(p), 0o700)
-			w, err := os.OpenFile(p, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.Copy(w, r); err != nil {
-				t.Fatal(err)
-			}
-			w.Close()
-			os.Chtimes(p, h.ModTime, h.ModTime)
-		}
-	}
-	for p, when := range dirs {
-		os.Chtimes(p, when, when)
-	}
-}
-
 // keyFile gives a key of a case as a value of a user's field: base64 of the PEM.
 func (v *vector) keyFile(t testing.TB, k vectorKey) string {
 	t.Helper()
@@ -230,7 +182,7 @@ func (v *vector) settings() string {
 func (v *vector) serve(t testing.TB) *daemon {
 	t.Helper()
 	dir := scratch(t)
-	unpack(t, filepath.Join(v.dir, "store.tar.gz"), dir)
+	teststore.Unpack(t, filepath.Join(v.dir, "store.tar.gz"), dir)
 	own(t, dir)
 	var users string
 	for _, u := range v.Users {
@@ -409,7 +361,7 @@ func TestWrongKeys(t *testing.T) {
 
 func testVariant(t *testing.T, v *vector, w vectorVariant) {
 	dir := scratch(t)
-	unpack(t, filepath.Join(v.dir, "store.tar.gz"), dir)
+	teststore.Unpack(t, filepath.Join(v.dir, "store.tar.gz"), dir)
 	own(t, dir)
 	home := "user"
 	attributes := filepath.Join(dir, home, v.AttributesFile)

@@ -1,9 +1,7 @@
 package dcrypt
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +13,7 @@ import (
 	"testing"
 
 	"mailcrypt/internal/secret"
+	"mailcrypt/internal/teststore"
 )
 
 // vectorDir holds what real Dovecot wrote.
@@ -240,28 +239,7 @@ func loadStore(t *testing.T, dir string) (storeCase, map[string][]byte, KeyList)
 	if err := json.Unmarshal(b, &c); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(filepath.Join(dir, "store.tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := make(map[string][]byte)
-	for tr := tar.NewReader(z); ; {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if files[strings.TrimPrefix(h.Name, "./")], err = io.ReadAll(tr); err != nil {
-			t.Fatal(err)
-		}
-	}
+	files := teststore.Files(t, filepath.Join(dir, "store.tar.gz"))
 	var keys KeyList
 	for _, u := range c.Users {
 		for _, k := range u.ExportedKeys {

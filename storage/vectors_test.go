@@ -1,14 +1,11 @@
 package storage_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +14,7 @@ import (
 	"testing"
 
 	"mailcrypt/dcrypt"
+	"mailcrypt/internal/teststore"
 	"mailcrypt/mailbox"
 	"mailcrypt/storage"
 )
@@ -59,33 +57,7 @@ func loadCase(t *testing.T, dir string) (vectorCase, map[string][]byte) {
 	if err := json.Unmarshal(js, &c); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(filepath.Join(dir, "store.tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			return c, files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag == tar.TypeReg {
-			if files[h.Name], err = io.ReadAll(r); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if h.Typeflag == tar.TypeLink {
-			files[h.Name] = files[h.Linkname]
-		}
-	}
+	return c, teststore.Files(t, filepath.Join(dir, "store.tar.gz"))
 }
 
 var sizeFields = regexp.MustCompile(`,S=(\d+)(?:,W=(\d+))?`)

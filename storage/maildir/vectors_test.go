@@ -1,8 +1,6 @@
 package maildir
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"mailcrypt/internal/teststore"
 	"mailcrypt/mailbox"
 )
 
@@ -69,7 +67,7 @@ func eachVector(t *testing.T, fn func(t *testing.T, c *vectorCase, dir string)) 
 		n++
 		t.Run(c.Case, func(t *testing.T) {
 			dir := t.TempDir()
-			untar(t, filepath.Join(filepath.Dir(file), "store.tar.gz"), dir)
+			teststore.Unpack(t, filepath.Join(filepath.Dir(file), "store.tar.gz"), dir)
 			fn(t, c, dir)
 		})
 	}
@@ -86,80 +84,16 @@ func vectorFiles(t testing.TB, name string) (texts []string) {
 		t.Fatal(err)
 	}
 	for _, archive := range archives {
-		f, err := os.Open(archive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for r := tar.NewReader(z); ; {
-			h, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if filepath.Base(h.Name) == name {
-				text, err := io.ReadAll(r)
-				if err != nil {
-					t.Fatal(err)
-				}
+		for path, text := range teststore.Files(t, archive) {
+			if filepath.Base(path) == name {
 				texts = append(texts, string(text))
 			}
 		}
-		f.Close()
 	}
 	if len(texts) == 0 {
 		t.Fatalf("no vector has a %s", name)
 	}
 	return texts
-}
-
-// untar unpacks an archive, with the times of files and directories.
-func untar(t *testing.T, archive, dir string) {
-	t.Helper()
-	f, err := os.Open(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	times := map[string]time.Time{}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(dir, h.Name)
-		switch h.Typeflag {
-		case tar.TypeDir:
-			err = os.MkdirAll(path, 0o700)
-		case tar.TypeReg:
-			var out *os.File
-			if out, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(h.Mode)); err == nil {
-				_, err = io.Copy(out, r)
-				err = errors.Join(err, out.Close())
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		times[path] = h.ModTime
-	}
-	for path, when := range times {
-		if err := os.Chtimes(path, when, when); err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-	}
 }
 
 // Every store that Dovecot has left must show here as Dovecot showed it.
