@@ -31,6 +31,7 @@ type fakeUser struct {
 	unreadable map[mailbox.UID]error // of every mailbox
 	failRead   map[mailbox.UID]bool  // reading fails after the message was opened
 	opened     int                   // messages opened
+	octets     int64                 // of messages, read
 	aborted    int
 	committed  int
 }
@@ -84,7 +85,21 @@ func (b *fakeBox) Read(ctx context.Context, uid mailbox.UID) (content, error) {
 	if fail {
 		return failingContent{m}, nil
 	}
-	return m, nil
+	return countingContent{m, b.user}, nil
+}
+
+// countingContent counts what is read of a message.
+type countingContent struct {
+	content
+	user *fakeUser
+}
+
+func (c countingContent) ReadAt(p []byte, off int64) (int, error) {
+	n, err := c.content.ReadAt(p, off)
+	c.user.mu.Lock()
+	c.user.octets += int64(n)
+	c.user.mu.Unlock()
+	return n, err
 }
 
 type failingContent struct{ content }

@@ -2,9 +2,7 @@ package imapd
 
 import (
 	"bytes"
-	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"mailcrypt/imapd/imapwire"
@@ -26,11 +24,6 @@ type fetchValue struct {
 	binary  bool // NUL stays NUL
 	nul     bool // the contents have, or may have, NUL: literal8
 }
-
-// An encodingError reports a part whose encoding BINARY cannot remove.
-type encodingError struct{}
-
-func (*encodingError) Error() string { return "imapd: content transfer encoding unknown or invalid" }
 
 // value prepares the answer to an item. The message is open where the item needs it.
 func (s *session) value(msg *mailbox.Message, item *fetchItem) (fetchValue, error) {
@@ -157,93 +150,6 @@ func (v *fetchValue) setRange(msg io.ReaderAt, start, end int64) {
 	from, to := v.item.clip(end - start)
 	v.literal, v.size = true, to-from
 	v.src = io.NewSectionReader(msg, start+from, to-from)
-}
-
-// binaryValue prepares BINARY and BINARY.SIZE (RFC 3516): a part with its transfer
-// encoding removed. It is decoded twice, for a literal begins with its size.
-func (s *session) binaryValue(v *fetchValue) error {
-	r := &s.box.reader
-	root, err := r.structure()
-	if err != nil {
-		return err
-	}
-	start, end, encoding := int64(0), r.msg.Size(), ""
-	if len(v.item.path) > 0 {
-		p, found := root.Find(v.item.path)
-		if !found {
-			v.literal = v.item.kind == itemBinary
-			v.text = []byte("0")
-			return nil
-		}
-		start, end = p.BodyStart, p.End
-		if !p.IsMultipart() && p.Message == nil {
-			encoding = p.Encoding
-		}
-	}
-	open := func() (io.Reader, error) {
-		decoded, known := message.TransferDecode(io.NewSectionReader(r.msg, start, end-start), encoding)
-		if !known {
-			return nil, &encodingError{}
-		}
-		return decoded, nil
-	}
-	counted, err := open()
-	if err != nil {
-		return err
-	}
-	var count nulCounter
-	if _, err := io.Copy(&count, counted); err != nil {
-		if errors.Is(err, message.ErrEncoding) {
-			return &encodingError{}
-		}
-		return err
-	}
-	if v.item.kind == itemBinarySize {
-		v.text = []byte(itoa(count.n))
-		return nil
-	}
-	from, to := v.item.clip(count.n)
-	again, err := open()
-	if err != nil {
-		return err
-	}
-	// Dovecot marks what it has decoded as binary whether or not there is a NUL in it.
-	v.literal, v.binary, v.nul, v.size = true, true, count.nul || decodes(encoding), to-from
-	v.src = &skipReader{again, from}
-	return nil
-}
-
-// decodes reports whether an encoding changes octets.
-func decodes(encoding string) bool {
-	return strings.EqualFold(encoding, "base64") || strings.EqualFold(encoding, "quoted-printable")
-}
-
-// A nulCounter counts octets and looks for NUL.
-type nulCounter struct {
-	n   int64
-	nul bool
-}
-
-func (c *nulCounter) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	c.nul = c.nul || bytes.IndexByte(p, 0) >= 0
-	return len(p), nil
-}
-
-// A skipReader leaves out the first octets.
-type skipReader struct {
-	r    io.Reader
-	skip int64
-}
-
-func (r *skipReader) Read(p []byte) (int, error) {
-	if r.skip > 0 {
-		n, err := io.CopyN(io.Discard, r.r, r.skip)
-		if r.skip -= n; err != nil {
-			return 0, err
-		}
-	}
-	return r.r.Read(p)
 }
 
 // write sends name and value. The error is one of reading the message, in the middle

@@ -31,6 +31,7 @@ type reader struct {
 	msg  content
 	root *message.Part
 	head []byte // of the whole message
+	part *decodedPart
 }
 
 // open makes uid the open message.
