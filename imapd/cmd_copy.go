@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"context"
 	"errors"
 
 	"mailcrypt/imapd/imapwire"
@@ -35,7 +36,11 @@ func (s *session) copy(c *call) error {
 	if len(uids) == 0 {
 		return ok("", "No messages found.")
 	}
-	r, err := s.box.box.Copy(s.ctx, uids, name)
+	var r copied
+	err = s.patiently(func(ctx context.Context) (err error) {
+		r, err = s.box.box.Copy(ctx, uids, name) // undone if the client has gone
+		return err
+	})
 	if err != nil {
 		return s.copyError(err)
 	}
@@ -54,7 +59,11 @@ func (s *session) move(c *call) error {
 	if len(uids) == 0 {
 		return ok("", "No messages found.")
 	}
-	r, err := s.box.box.Move(s.ctx, uids, name)
+	var r copied
+	err = s.patiently(func(context.Context) (err error) {
+		r, err = s.box.box.Move(s.ctx, uids, name) // not left half done, even so
+		return err
+	})
 	if len(r.to) > 0 {
 		// Told even where the rest failed: those messages have moved.
 		s.writeStatus("*", &status{"OK", copyUID(r), "Moved UIDs."})

@@ -135,7 +135,11 @@ func (s *session) runSearch(c *call, ret *searchReturn, program *searchKey) erro
 	var numbers []uint32
 	var uids []mailbox.UID
 	var unread failures
+	notice := s.newNotice()
 	for i := range s.box.view.Len() {
+		if err := notice.give(); err != nil {
+			return err
+		}
 		t := m.match(i)
 		if t == trueTruth {
 			uid := s.box.view.At(i).UID

@@ -32,6 +32,7 @@ type fakeUser struct {
 	failRead   map[mailbox.UID]bool  // reading fails after the message was opened
 	opened     int                   // messages opened
 	octets     int64                 // of messages, read
+	copying    func(context.Context) // called at the start of a copy
 	aborted    int
 	committed  int
 }
@@ -155,6 +156,9 @@ func (b *fakeBox) Copy(ctx context.Context, uids []mailbox.UID, to string) (r co
 	target, err := b.user.Open(ctx, to, false)
 	if err != nil {
 		return r, err
+	}
+	if b.user.copying != nil {
+		b.user.copying(ctx)
 	}
 	for _, uid := range uids {
 		m, err := b.Read(ctx, uid)

@@ -59,6 +59,7 @@ type Timeouts struct {
 	Idle      time.Duration // between two commands after login; 30 min
 	Progress  time.Duration // between two pieces of a command or literal; 60 s
 	Write     time.Duration // one write to a client that does not read; 60 s
+	Notice    time.Duration // between two signs of life in a long COPY, MOVE or SEARCH; 15 s
 	// AuthDelay is added before the answer to a failed login, once more for each
 	// failure on the connection; 2 s, at most 15 s.
 	AuthDelay time.Duration
@@ -71,7 +72,7 @@ func (t *Timeouts) setDefaults() {
 		value time.Duration
 	}{
 		{&t.Handshake, 30 * time.Second}, {&t.Login, time.Minute}, {&t.PreLogin, 5 * time.Minute},
-		{&t.Idle, 30 * time.Minute}, {&t.Progress, time.Minute}, {&t.Write, time.Minute},
+		{&t.Idle, 30 * time.Minute}, {&t.Progress, time.Minute}, {&t.Write, time.Minute}, {&t.Notice, 15 * time.Second},
 		{&t.AuthDelay, 2 * time.Second},
 	} {
 		if *d.field <= 0 {
