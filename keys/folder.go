@@ -19,9 +19,11 @@ func (k *Keys) CarryKey(ctx context.Context, id dcrypt.KeyID, to mailbox.GUID) e
 		if err != nil || here != nil {
 			return "", nil, err
 		}
-		names, err := privateNames(r)
+		names, _, err := privateNames(r, false, maxRecords)
 		for _, n := range names {
-			if !n.record.user && n.record.id == id.String() {
+			// A damaged record beside a good one must not be the one that is carried.
+			info, ierr := dcrypt.Inspect(n.text)
+			if n.record.id == id.String() && ierr == nil && info.Private && info.ID == n.record.id {
 				return l.private(n.record.id), n.text, nil
 			}
 		}

@@ -43,6 +43,25 @@ func (k *Keys) PublicKey(ctx context.Context, folder mailbox.GUID, secret Secret
 	return k.newFolderKey(ctx, folder, user, c, active)
 }
 
+// SaveKey is PublicKey for a login, which can tell whose key it gets: one that VerifyFolder
+// accepts. A login that can tell nothing saves as a delivery does.
+func (k *Keys) SaveKey(ctx context.Context, r *Ring, folder mailbox.GUID) (*dcrypt.PublicKey, error) {
+	c := k.Config()
+	for range 3 {
+		if err := k.VerifyFolder(ctx, r, folder); err != nil {
+			return nil, err
+		}
+		pub, err := k.PublicKey(ctx, folder, Secret{})
+		if err != nil || c.Global != nil || !r.canTell() {
+			return pub, err
+		}
+		if owns, err := r.ownsFolder(pub); owns || err != nil {
+			return pub, err
+		}
+	}
+	return nil, fmt.Errorf("%w: the key of folder %s changes as fast as it is verified", ErrBadKey, folder)
+}
+
 // newFolderKey makes a folder key wrapped by user and makes it active in the place of
 // replace: an id that was found bad, or nil for none. Where the active key has become
 // another one in the meantime, that one is returned.
@@ -114,6 +133,15 @@ func (k *Keys) newUserKey(ctx context.Context, secret Secret, c Config, replace 
 		return nil, fmt.Errorf("keys: making a user key: %w", err)
 	}
 	defer key.Destroy()
+	if !atLogin && c.UnsealedFirst {
+		// An open key is for users who have none. One who has keys, of which none can be
+		// found active, gets none in clear beside them.
+		has, err := k.UserKeyExists(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.UnsealedFirst = !has
+	}
 	text, err := c.sealUserKey(key, secret, atLogin)
 	if err != nil {
 		return nil, err
@@ -168,10 +196,8 @@ func (k *Keys) install(ctx context.Context, l level, pub *dcrypt.PublicKey, priv
 				return err
 			}
 		}
-		if active != nil {
-			if err := tx.Set(l.quarantine(string(active)), []byte("1")); err != nil {
-				return err
-			}
+		if err := quarantine(tx, l, active, id); err != nil {
+			return err
 		}
 		return errors.Join(tx.Set(l.private(id), private),
 			tx.Set(l.public(id), []byte(pub.Text())),

@@ -204,19 +204,14 @@ func hasID(pub *dcrypt.PublicKey, id dcrypt.KeyID) bool {
 	return ok && old == id
 }
 
-// UserKeyExists reports whether the user has any user key.
+// UserKeyExists reports whether any private user key is stored, readable or not.
 func (k *Keys) UserKeyExists(ctx context.Context) (bool, error) {
 	found := false
-	stop := errors.New("found")
 	err := k.dict.View(ctx, func(r attrdict.Reader) error {
-		return r.Iterate("priv/"+k.inbox.String()+"/"+serverPrefix+cryptPrefix+"privkeys/", func(string, []byte) error {
-			found = true
-			return stop
-		})
+		names, _, err := privateNames(r, true, 1)
+		found = len(names) > 0
+		return err
 	})
-	if errors.Is(err, stop) {
-		err = nil
-	}
 	return found, err
 }
 

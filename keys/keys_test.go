@@ -116,7 +116,7 @@ func TestFirstLoginMakesASealedKey(t *testing.T) {
 	if err := roundTrip(t, atDelivery, r, folder); err != nil {
 		t.Fatal("mail delivered after the first login: ", err)
 	}
-	records, _ := atLogin.userRecords(context.Background())
+	records, _, _ := atLogin.userRecords(context.Background())
 	info, err := dcrypt.Inspect(records[0].text)
 	if err != nil || info.Protection != dcrypt.ByPassword {
 		t.Fatalf("the user key is stored with protection %v, %v", info.Protection, err)
@@ -157,7 +157,7 @@ func TestUnsealedFirst(t *testing.T) {
 	if err := readable(t, pub, r); err != nil {
 		t.Fatal("mail from before the first login: ", err)
 	}
-	records, _ := k.userRecords(context.Background())
+	records, _, _ := k.userRecords(context.Background())
 	if info, _ := dcrypt.Inspect(records[0].text); info.Protection != dcrypt.ByPassword {
 		t.Errorf("the first login left the user key with protection %v", info.Protection)
 	}
@@ -171,7 +171,7 @@ func TestSealIsRaised(t *testing.T) {
 	strong.Seal = dcrypt.SealOptions{Rounds: 3000}
 	k := New(d, inbox, strong, nil)
 	unlock(t, k, Secret{})
-	records, _ := k.userRecords(context.Background())
+	records, _, _ := k.userRecords(context.Background())
 	info, _ := dcrypt.Inspect(records[0].text)
 	if info.Rounds != 3000 || info.Hash != "sha512" || info.SaltLen != 16 {
 		t.Errorf("the seal was not raised: %+v", info)
@@ -202,7 +202,7 @@ func TestConcurrentDeliveriesAgree(t *testing.T) {
 			t.Fatal("two deliveries encrypt to different keys")
 		}
 	}
-	if records, _ := k.userRecords(context.Background()); len(records) != 1 {
+	if records, _, _ := k.userRecords(context.Background()); len(records) != 1 {
 		t.Errorf("%d user keys were made", len(records))
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"mailcrypt/attrdict"
 	"mailcrypt/dcrypt"
@@ -15,6 +14,10 @@ type Seal struct {
 	Password Secret
 	Key      *dcrypt.PublicKey
 	Open     bool // leave the key in the clear; must be asked for
+	// PasswordOnly leaves alone what no password seals: keys sealed to a key, and keys in
+	// the clear. So a change of the login password does not take a key for the user's that
+	// somebody has put there.
+	PasswordOnly bool
 }
 
 // A KeyResult tells what became of one user key.
@@ -23,40 +26,74 @@ type KeyResult struct {
 	Err error // nil: it has the new seal
 }
 
+// A Change is new seals of user keys, stored beside the present ones. It ends with Commit
+// or Rollback; where it ends with neither, because of a crash say, both seals open, and a
+// login with the new secret completes it.
+type Change struct {
+	Keys []KeyResult
+
+	keys     *Keys
+	prepared []userRecord // with the new seal as pending
+}
+
 // Prepare seals every user key that one of the old secrets opens anew and stores the
 // results beside the present seals, which stay: until Commit the old secret counts, and
 // a login with the new one completes the change by itself. It is one transaction. The
 // new seals have been read back from the dictionary when it returns. A key that no old
-// secret opens is listed with an error wrapping ErrPassword and is not changed.
-func (k *Keys) Prepare(ctx context.Context, old []Secret, to Seal) ([]KeyResult, error) {
+// secret opens is listed with an error wrapping ErrPassword and is not changed; where
+// such a key is not INBOX's, but lies where INBOX was before Dovecot renamed it, it is not
+// listed.
+func (k *Keys) Prepare(ctx context.Context, old []Secret, to Seal) (*Change, error) {
+	for tries := 0; ; tries++ {
+		change, err := k.prepare(ctx, old, to)
+		// A login may have raised a seal meanwhile.
+		if err == nil || tries == 2 || !errors.Is(err, attrdict.ErrChanged) {
+			return change, err
+		}
+	}
+}
+
+func (k *Keys) prepare(ctx context.Context, old []Secret, to Seal) (*Change, error) {
 	c := k.Config()
-	records, err := k.userRecords(ctx)
+	records, more, err := k.userRecords(ctx)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]KeyResult, 0, len(records))
-	pending := map[string][]byte{}
+	if more {
+		return nil, fmt.Errorf("%w: there are more than %d user keys", ErrBadKey, maxUserKeys)
+	}
+	change := &Change{keys: k}
+	seen := map[string]bool{}
 	for _, rec := range records {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if seen[rec.record.id] || to.PasswordOnly && !isPasswordText(rec.text) {
+			continue
+		}
 		text, err := k.prepareOne(rec, old, to, c)
-		results = append(results, KeyResult{rec.record.id, err})
+		if err != nil && rec.record.guid != k.inbox && errors.Is(err, ErrPassword) {
+			continue
+		}
+		seen[rec.record.id] = true
+		change.Keys = append(change.Keys, KeyResult{rec.record.id, err})
 		if err == nil {
-			pending[rec.record.id] = text
+			change.prepared = append(change.prepared, userRecord{rec.namedKey, text})
 		}
 	}
+	if len(change.prepared) == 0 {
+		return change, nil
+	}
 	err = k.dict.Update(ctx, func(tx attrdict.Tx) error {
-		for _, rec := range records {
-			text, ok := pending[rec.record.id]
-			if !ok {
-				continue
-			}
-			now, err := get(tx, level{rec.record.guid, serverPrefix + cryptPrefix}.private(rec.record.id))
+		for _, rec := range change.prepared {
+			now, err := get(tx, userLevel(rec.record.guid).private(rec.record.id))
 			if err != nil {
 				return err
 			}
 			if string(now) != string(rec.text) {
 				return fmt.Errorf("%w: user key %s", attrdict.ErrChanged, rec.record.id)
 			}
-			if err := tx.Set(pendingName(rec.record.guid, rec.record.id), text); err != nil {
+			if err := tx.Set(pendingName(rec.record.guid, rec.record.id), rec.pending); err != nil {
 				return err
 			}
 		}
@@ -65,7 +102,12 @@ func (k *Keys) Prepare(ctx context.Context, old []Secret, to Seal) ([]KeyResult,
 	if err != nil {
 		return nil, fmt.Errorf("keys: storing new seals: %w", err)
 	}
-	return results, k.readBack(ctx, pending)
+	return change, change.readBack(ctx)
+}
+
+func isPasswordText(text []byte) bool {
+	info, err := dcrypt.Inspect(text)
+	return err == nil && info.Protection == dcrypt.ByPassword
 }
 
 func (k *Keys) prepareOne(rec userRecord, old []Secret, to Seal, c Config) ([]byte, error) {
@@ -88,16 +130,9 @@ func (k *Keys) prepareOne(rec userRecord, old []Secret, to Seal, c Config) ([]by
 // openWithAny opens a user key with the first of the secrets, or configured keys, that
 // does.
 func openWithAny(rec userRecord, old []Secret, c Config) (*dcrypt.PrivateKey, error) {
-	sealKeys := finder(func(id dcrypt.KeyID) *dcrypt.PrivateKey {
-		i := slices.IndexFunc(c.SealKeys, func(key *dcrypt.PrivateKey) bool { return matches(key, id) })
-		if i < 0 {
-			return nil
-		}
-		return c.SealKeys[i]
-	})
 	var firstErr error
 	for _, s := range append([]Secret{{}}, old...) {
-		opener := dcrypt.Opener{Keys: sealKeys}
+		opener := dcrypt.Opener{Keys: dcrypt.KeyList(c.SealKeys)}
 		if s.Known() {
 			opener.Password = s.bytes
 		}
@@ -116,72 +151,81 @@ func openWithAny(rec userRecord, old []Secret, c Config) (*dcrypt.PrivateKey, er
 }
 
 // readBack compares what is stored with what was meant.
-func (k *Keys) readBack(ctx context.Context, pending map[string][]byte) error {
-	records, err := k.userRecords(ctx)
-	if err != nil {
-		return err
-	}
-	for _, rec := range records {
-		if text, ok := pending[rec.record.id]; ok && string(text) != string(rec.pending) {
-			return fmt.Errorf("keys: the new seal of user key %s does not read back; the old one counts", rec.record.id)
+func (c *Change) readBack(ctx context.Context) error {
+	return c.keys.dict.View(ctx, func(r attrdict.Reader) error {
+		for _, rec := range c.prepared {
+			now, err := get(r, pendingName(rec.record.guid, rec.record.id))
+			if err != nil {
+				return err
+			}
+			if string(now) != string(rec.pending) {
+				return fmt.Errorf("keys: the new seal of user key %s does not read back; the old one counts", rec.record.id)
+			}
 		}
-	}
-	return nil
-}
-
-// Commit makes all prepared seals the seals, in one transaction, and returns the ids.
-// The old secret no longer opens these keys.
-func (k *Keys) Commit(ctx context.Context) ([]string, error) {
-	return k.finish(ctx, func(tx attrdict.Tx, rec userRecord) error {
-		return tx.Set(level{rec.record.guid, serverPrefix + cryptPrefix}.private(rec.record.id), rec.pending)
+		return nil
 	})
 }
 
-// Rollback forgets all prepared seals and returns the ids of their keys.
-func (k *Keys) Rollback(ctx context.Context) ([]string, error) {
-	return k.finish(ctx, func(attrdict.Tx, userRecord) error { return nil })
+// Commit makes the new seals the seals, in one transaction: all of them or, with an error,
+// none. The old secret no longer opens these keys. Seals that another change has prepared
+// are left alone.
+func (c *Change) Commit(ctx context.Context) error {
+	return c.finish(ctx, func(tx attrdict.Tx, rec userRecord, pending bool) error {
+		if pending {
+			return setSeal(tx, rec.record, rec.pending)
+		}
+		now, err := get(tx, userLevel(rec.record.guid).private(rec.record.id))
+		if err == nil && string(now) != string(rec.pending) { // else a login was first
+			err = fmt.Errorf("%w: the new seal of user key %s is gone", attrdict.ErrChanged, rec.record.id)
+		}
+		return err
+	})
 }
 
-func (k *Keys) finish(ctx context.Context, do func(attrdict.Tx, userRecord) error) ([]string, error) {
-	records, err := k.userRecords(ctx)
-	if err != nil {
-		return nil, err
+// Rollback forgets the new seals.
+func (c *Change) Rollback(ctx context.Context) error {
+	return c.finish(ctx, func(attrdict.Tx, userRecord, bool) error { return nil })
+}
+
+// finish ends the change; pending tells do whether the new seal still waits.
+func (c *Change) finish(ctx context.Context, do func(tx attrdict.Tx, rec userRecord, pending bool) error) error {
+	if len(c.prepared) == 0 {
+		return nil
 	}
-	var ids []string
-	err = k.dict.Update(ctx, func(tx attrdict.Tx) error {
-		ids = nil
-		for _, rec := range records {
+	err := c.keys.dict.Update(ctx, func(tx attrdict.Tx) error {
+		for _, rec := range c.prepared {
 			name := pendingName(rec.record.guid, rec.record.id)
 			now, err := get(tx, name)
 			if err != nil {
 				return err
 			}
-			if now == nil || string(now) != string(rec.pending) {
-				continue
-			}
-			if err := errors.Join(do(tx, rec), tx.Unset(name)); err != nil {
+			pending := string(now) == string(rec.pending)
+			if err := do(tx, rec, pending); err != nil {
 				return err
 			}
-			ids = append(ids, rec.record.id)
+			if pending {
+				if err := tx.Unset(name); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("keys: changing seals: %w", err)
+		return fmt.Errorf("keys: changing seals: %w", err)
 	}
-	return ids, nil
+	return nil
 }
 
 // Reseal is Prepare and Commit in one: for callers that keep no login hash to change at
 // the same time. Where no key opens, nothing is changed and the error wraps ErrPassword.
 func (k *Keys) Reseal(ctx context.Context, old []Secret, to Seal) ([]KeyResult, error) {
-	results, err := k.Prepare(ctx, old, to)
+	change, err := k.Prepare(ctx, old, to)
 	if err != nil {
-		return results, err
+		return nil, err
 	}
-	if len(results) > 0 && !slices.ContainsFunc(results, func(r KeyResult) bool { return r.Err == nil }) {
-		return results, results[0].Err
+	if len(change.Keys) > 0 && len(change.prepared) == 0 {
+		return change.Keys, change.Keys[0].Err
 	}
-	_, err = k.Commit(ctx)
-	return results, err
+	return change.Keys, change.Commit(ctx)
 }

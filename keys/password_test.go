@@ -12,7 +12,7 @@ import (
 func opens(t *testing.T, d attrdict.Dict, s string) bool {
 	t.Helper()
 	k := New(d, inbox, config(Config{Password: AbsentSecret()}), nil)
-	records, err := k.userRecords(context.Background())
+	records, _, err := k.userRecords(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +82,12 @@ func TestTwoPhases(t *testing.T) {
 	if opens(t, d, "old") {
 		t.Error("the old password still opens after the change is complete")
 	}
-	if _, err := healed.Prepare(ctx, []Secret{password("new")}, Seal{Password: password("newer")}); err != nil {
+	change, err := healed.Prepare(ctx, []Secret{password("new")}, Seal{Password: password("newer")})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if ids, err := healed.Rollback(ctx); err != nil || len(ids) != 1 {
-		t.Fatal(ids, err)
+	if err := change.Rollback(ctx); err != nil {
+		t.Fatal(err)
 	}
 	if opens(t, d, "newer") || !opens(t, d, "new") {
 		t.Error("the change was not rolled back")

@@ -10,12 +10,34 @@ import (
 	"mailcrypt/mailbox"
 )
 
-// repair makes sure that the active user key and INBOX's active key are the user's, as
-// far as this login can tell.
-func (k *Keys) repair(ctx context.Context, r *Ring, c Config, secret Secret) {
-	if r.state.Locked() {
-		return // a wrong password must not make keys
+// mend does what a login that has proved itself can do for the stored keys.
+func (k *Keys) mend(ctx context.Context, r *Ring, c Config, opened []openedKey, secret Secret) {
+	for _, o := range opened {
+		if _, ok := r.trusted[o.key.ID()]; !ok {
+			k.log.Warn("a user key opens without the login's secret: it reads, and new mail does not depend on it", "key", o.rec.record.id)
+			continue
+		}
+		if o.byPending {
+			k.note(r, "completed a password change of key "+o.rec.record.id, k.commitPending(ctx, o.rec))
+			continue
+		}
+		k.raise(ctx, r, c, o.rec, o.key, secret)
 	}
+	if c.Global != nil {
+		return
+	}
+	if err := k.mendUser(ctx, r, c, secret); err != nil {
+		k.log.Warn("could not mend the user key", "err", err)
+		return
+	}
+	if err := k.VerifyFolder(ctx, r, k.inbox); err != nil {
+		k.log.Warn("could not verify the folder key of INBOX", "err", err)
+	}
+}
+
+// mendUser makes sure that the active user key is one that is trusted; where there is
+// none at all, it makes the user's first key.
+func (k *Keys) mendUser(ctx context.Context, r *Ring, c Config, secret Secret) error {
 	var pub *dcrypt.PublicKey
 	var active []byte
 	err := k.dict.View(ctx, func(d attrdict.Reader) (err error) {
@@ -23,125 +45,116 @@ func (k *Keys) repair(ctx context.Context, r *Ring, c Config, secret Secret) {
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrBadKey) {
-		k.log.Warn("could not look at the user key", "err", err)
-		return
+		return err
 	}
+	key, rec := r.trustedKey(active)
 	switch {
-	case err == nil && pub != nil && r.userKey(pub.ID()) != nil:
-	case len(r.user) > 0:
-		key := r.firstUserKey(active)
-		k.note(r, "made user key "+key.ID().String()+" the active one", k.adopt(ctx, key, active))
+	case err == nil && pub != nil && r.trusts(pub):
+		return nil
+	case key != nil:
+		k.note(r, "made user key "+key.ID().String()+" the active one", k.adopt(ctx, key, rec, active))
+		return nil
 	case c.Curve == "" || c.NoGenerate:
-		return
-	default:
-		made, err := k.newUserKey(ctx, secret, c, active, true)
-		if err == nil {
-			err = k.loadUserKey(ctx, r, made, secret)
-		}
-		if err != nil {
-			k.log.Warn("could not make the user's key", "err", err)
-			return
-		}
+		return nil
 	}
-	if err := k.VerifyFolder(ctx, r, k.inbox); err != nil {
-		k.log.Warn("could not verify the folder key of INBOX", "err", err)
+	made, err := k.newUserKey(ctx, secret, c, active, true)
+	if err != nil {
+		return err
 	}
+	return k.loadUserKey(ctx, r, made, secret)
 }
 
-// firstUserKey prefers the key that is named active, whose public record may be bad.
-func (r *Ring) firstUserKey(active []byte) *dcrypt.PrivateKey {
-	if id, err := dcrypt.ParseKeyID(string(active)); err == nil && r.user[id] != nil {
-		return r.user[id]
-	}
-	for _, key := range r.user {
-		return key
-	}
-	return nil
-}
-
-// adopt makes an open user key the active one. Where its private record hangs under
-// another GUID, because INBOX was renamed, it is copied to INBOX's.
-func (k *Keys) adopt(ctx context.Context, key *dcrypt.PrivateKey, replace []byte) error {
+// adopt makes a trusted user key the active one. Where its private record hangs under
+// another GUID, because INBOX was renamed, it is copied to INBOX's, which has none.
+func (k *Keys) adopt(ctx context.Context, key *dcrypt.PrivateKey, rec userRecord, replace []byte) error {
 	l := userLevel(k.inbox)
+	id := rec.record.id
+	if id != key.ID().String() {
+		return fmt.Errorf("%w: user key %s is of version 1, and its public record is damaged", ErrBadKey, id)
+	}
 	return k.dict.Update(ctx, func(tx attrdict.Tx) error {
 		now, err := get(tx, l.active())
 		if err != nil || string(now) != string(replace) {
 			return err
 		}
-		names, err := privateNames(tx)
+		if err := quarantine(tx, l, replace, id); err != nil {
+			return err
+		}
+		own, err := get(tx, l.private(id))
 		if err != nil {
 			return err
 		}
-		for _, n := range names {
-			id, err := dcrypt.ParseKeyID(n.record.id)
-			if err != nil || !n.record.user || !matches(key, id) {
-				continue
+		if own == nil {
+			text, err := get(tx, userLevel(rec.record.guid).private(id))
+			if err != nil {
+				return err
 			}
-			if id != key.ID() {
-				return fmt.Errorf("%w: user key %s is of version 1, and its public record is damaged", ErrBadKey, id)
+			if text == nil {
+				return fmt.Errorf("%w: user key %s", attrdict.ErrNotFound, id)
 			}
-			if replace != nil && string(replace) != n.record.id {
-				if err := tx.Set(l.quarantine(string(replace)), []byte("1")); err != nil {
-					return err
-				}
+			if err := tx.Set(l.private(id), text); err != nil {
+				return err
 			}
-			if n.record.guid != k.inbox {
-				if err := tx.Set(l.private(n.record.id), n.text); err != nil {
-					return err
-				}
-			}
-			return errors.Join(
-				tx.Set(l.public(n.record.id), []byte(key.Public().Text())),
-				tx.Set(l.active(), []byte(n.record.id)))
 		}
-		return fmt.Errorf("%w: user key %s", attrdict.ErrNotFound, key.ID())
+		return errors.Join(
+			tx.Set(l.public(id), []byte(key.Public().Text())),
+			tx.Set(l.active(), []byte(id)))
 	})
+}
+
+// quarantine notes an id that is displaced from being active by another. What is no id
+// is not noted: it names nothing, and may be too long to be a name.
+func quarantine(tx attrdict.Tx, l level, was []byte, by string) error {
+	if _, err := dcrypt.ParseKeyID(string(was)); err != nil || string(was) == by {
+		return nil
+	}
+	return tx.Set(l.quarantine(string(was)), []byte("1"))
 }
 
 // loadUserKey puts a user key that was just made, by us or by somebody at the same
 // moment, into the ring.
 func (k *Keys) loadUserKey(ctx context.Context, r *Ring, pub *dcrypt.PublicKey, secret Secret) error {
-	var text []byte
-	id := pub.ID().String()
+	rec := userRecord{namedKey: namedKey{record: record{k.inbox, true, pub.ID().String()}}}
 	err := k.dict.View(ctx, func(d attrdict.Reader) error {
-		v, err := get(d, userLevel(k.inbox).private(id))
-		text = append([]byte(nil), v...)
+		v, err := get(d, userLevel(k.inbox).private(rec.record.id))
+		rec.text = append([]byte(nil), v...)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	opener := dcrypt.Opener{Keys: finder(r.known)}
-	if secret.Known() {
-		opener.Password = secret.bytes
-	}
-	key, err := openUserKey(id, text, opener)
+	o, err := k.openOne(r, rec, secret)
 	if err != nil {
-		return fmt.Errorf("keys: opening user key %s: %w", id, err)
+		return fmt.Errorf("keys: opening user key %s: %w", rec.record.id, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	remember(r.user, key)
+	remember(r.user, o.key)
+	r.trusted[o.key.ID()] = rec
 	r.state.UserKeys++
 	r.state.Opened++
 	return nil
 }
 
 // VerifyFolder makes sure, with the keys of a login, that mail of a folder is encrypted
-// to a key of the user's: the private half of the active key must be stored, open, and
-// have its id. A public record that is damaged is written anew from the private half;
-// where there is no such half, a new folder key takes the place of the active one,
-// whose id is noted. A locked ring can tell nothing and changes nothing.
+// to a key of the user's: the private half of the active key must be stored, open, have
+// its id, and be wrapped by a user key that the login trusts. A public record that is
+// damaged is written anew from the private half, and a private one that is gone from the
+// key in the ring; where there is no such key, a new folder key takes the place of the
+// active one, whose id is noted. A ring that can tell nothing changes nothing, and so does
+// an error that says nothing of the key, such as one of I/O.
 func (k *Keys) VerifyFolder(ctx context.Context, r *Ring, folder mailbox.GUID) error {
 	c := k.Config()
-	if c.Global != nil || r.state.Opened == 0 {
+	if c.Global != nil || !r.canTell() {
 		return nil
 	}
 	l := folderLevel(folder)
 	var pub *dcrypt.PublicKey
-	var active []byte
+	var active, private []byte
 	err := k.dict.View(ctx, func(d attrdict.Reader) (err error) {
-		pub, active, err = activeKey(d, l)
+		if pub, active, err = activeKey(d, l); pub != nil {
+			private, err = get(d, l.private(string(active)))
+		}
 		return err
 	})
 	switch {
@@ -149,30 +162,99 @@ func (k *Keys) VerifyFolder(ctx context.Context, r *Ring, folder mailbox.GUID) e
 		return err
 	case active == nil:
 		return nil // nobody encrypts to it yet
-	case pub != nil && (r.isGood(folder, pub) || r.opensFolder(pub)):
-		r.markGood(folder, pub)
-		return nil
-	}
-	if id, perr := dcrypt.ParseKeyID(string(active)); perr == nil && pub == nil {
-		if key, kerr := r.PrivateKey(id); kerr == nil && key.ID() == id {
-			k.log.Warn("wrote a damaged public key anew", "folder", folder.String(), "key", id.String())
-			return k.dict.Update(ctx, func(tx attrdict.Tx) error {
-				return tx.Set(l.public(string(active)), []byte(key.Public().Text()))
-			})
+	case pub != nil:
+		owns, err := r.ownsFolder(pub)
+		if err != nil {
+			return err
+		}
+		if owns && private == nil {
+			return k.restoreFolder(ctx, r, l, pub)
+		}
+		if owns {
+			return nil
+		}
+	default:
+		mended, err := k.restorePublic(ctx, r, l, active)
+		if mended || err != nil {
+			return err
 		}
 	}
-	if c.NoGenerate || c.Curve == "" {
-		return fmt.Errorf("%w: the active key of folder %s cannot be shown to be the user's", ErrBadKey, folder)
+	return k.replaceFolderKey(ctx, r, c, folder, active)
+}
+
+// restorePublic writes the public record of an active key anew, where the key is the
+// user's.
+func (k *Keys) restorePublic(ctx context.Context, r *Ring, l level, active []byte) (mended bool, err error) {
+	id, err := dcrypt.ParseKeyID(string(active))
+	if err != nil {
+		return false, nil
 	}
-	user, err := k.userPublicKey(ctx, Secret{}, c)
+	key, err := r.PrivateKey(id)
+	switch {
+	case errors.Is(err, dcrypt.ErrNoKey):
+		return false, nil
+	case err != nil:
+		return false, err
+	case key.ID() != id:
+		return false, nil
+	}
+	if owns, err := r.ownsFolder(key.Public()); !owns || err != nil {
+		return false, err
+	}
+	k.log.Warn("wrote a damaged public key anew", "folder", l.guid.String(), "key", id.String())
+	return true, k.dict.Update(ctx, func(tx attrdict.Tx) error {
+		return tx.Set(l.public(id.String()), []byte(key.Public().Text()))
+	})
+}
+
+// restoreFolder stores the private record of an active folder key that the ring has open
+// and the folder has lost, or has only under another GUID.
+func (k *Keys) restoreFolder(ctx context.Context, r *Ring, l level, pub *dcrypt.PublicKey) error {
+	key, err := r.PrivateKey(pub.ID())
 	if err != nil {
 		return err
 	}
-	made, err := k.newFolderKey(ctx, folder, user, c, active)
+	user, _ := r.trustedKey(nil)
+	if user == nil {
+		return ErrClosed
+	}
+	text, err := dcrypt.SealKey(key, user.Public(), dcrypt.SealOptions{})
+	if err != nil {
+		return fmt.Errorf("keys: wrapping a folder key: %w", err)
+	}
+	k.log.Warn("stored a folder key again whose record was missing", "folder", l.guid.String(), "key", pub.ID().String())
+	err = k.dict.Update(ctx, func(tx attrdict.Tx) error {
+		return attrdict.CompareAndSet(tx, l.private(pub.ID().String()), nil, text)
+	})
+	if errors.Is(err, attrdict.ErrChanged) {
+		return nil // another login was first
+	}
+	return err
+}
+
+// replaceFolderKey puts a new key in the place of one that is not the user's. It is
+// wrapped by a key of the ring, not by what the dictionary calls active.
+func (k *Keys) replaceFolderKey(ctx context.Context, r *Ring, c Config, folder mailbox.GUID, active []byte) error {
+	if c.NoGenerate || c.Curve == "" {
+		return fmt.Errorf("%w: the active key of folder %s cannot be shown to be the user's", ErrBadKey, folder)
+	}
+	user, _ := r.trustedKey(nil)
+	if user == nil {
+		return ErrClosed
+	}
+	made, err := k.newFolderKey(ctx, folder, user.Public(), c, active)
 	if err != nil {
 		return err
 	}
 	k.log.Warn("the active folder key could not be shown to be the user's: new mail goes to a new key",
-		"folder", folder.String(), "was", string(active), "key", made.ID().String())
+		"folder", folder.String(), "was", printable(active), "key", made.ID().String())
 	return nil
+}
+
+// printable is an id for the log; what is none may be long, and hostile.
+func printable(active []byte) string {
+	if _, err := dcrypt.ParseKeyID(string(active)); err != nil {
+		return "no id"
+	}
+	return string(active)
 }

@@ -2,29 +2,46 @@ package keys
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
 
 	"mailcrypt/attrdict"
 	"mailcrypt/dcrypt"
-	"mailcrypt/mailbox"
 )
 
 // A Ring holds the private keys that one login's secret has opened, and opens folder
 // keys with them when mail asks. It finds a key by its new id or its old one and under
 // any mailbox GUID, so that mail outlives a lost GUID. Its methods may be called
 // concurrently. It must be closed; keys that it returned must not be used after that.
+//
+// It tells keys that read from keys that prove something. Whoever can write the
+// dictionary can store a user key in clear, or one wrapped by the user's public key, and
+// both open; only one that the login's secret itself opens must be the user's. Such a key
+// is trusted: mail goes to folder keys that a trusted user key wraps, and to no others.
 type Ring struct {
 	keys  *Keys
 	state State
 
-	mu     sync.Mutex
-	closed bool
-	user   map[dcrypt.KeyID]*dcrypt.PrivateKey // the user's, by both ids
-	folder map[dcrypt.KeyID]*dcrypt.PrivateKey // folder keys opened so far, by both ids
-	fixed  []*dcrypt.PrivateKey                // configured: the configuration's to destroy
-	good   map[string]bool                     // folders whose active key was shown to be the user's
+	mu      sync.Mutex
+	closed  bool
+	user    map[dcrypt.KeyID]*dcrypt.PrivateKey // the user's, by both ids
+	trusted map[dcrypt.KeyID]userRecord         // of these, by new id, those that are trusted
+	folder  map[dcrypt.KeyID]*dcrypt.PrivateKey // folder keys opened so far, by both ids
+	wrapped map[dcrypt.KeyID]bool               // folder keys, by new id, that a trusted key wraps
+	fixed   []*dcrypt.PrivateKey                // configured: the configuration's to destroy
+	bad     map[[sha256.Size]byte]error         // key texts that failed, and cost something
+	budget  int                                 // rounds left for opening keys that nobody named
+}
+
+func newRing(k *Keys, fixed []*dcrypt.PrivateKey) *Ring {
+	return &Ring{
+		keys: k, fixed: fixed, budget: searchRounds,
+		user: map[dcrypt.KeyID]*dcrypt.PrivateKey{}, folder: map[dcrypt.KeyID]*dcrypt.PrivateKey{},
+		trusted: map[dcrypt.KeyID]userRecord{}, wrapped: map[dcrypt.KeyID]bool{},
+		bad: map[[sha256.Size]byte]error{},
+	}
 }
 
 // State says what a login's secret did.
@@ -66,111 +83,11 @@ func (r *Ring) PrivateKey(id dcrypt.KeyID) (*dcrypt.PrivateKey, error) {
 }
 
 func (r *Ring) known(id dcrypt.KeyID) *dcrypt.PrivateKey {
-	for _, key := range r.fixed {
-		if matches(key, id) {
-			return key
-		}
-	}
-	if key := r.user[id]; key != nil {
+	if key := r.wrapper(id); key != nil {
 		return key
 	}
 	return r.folder[id]
 }
-
-// find looks in the dictionary: by name; by the other of the key's two ids, which its
-// public key tells; and at last by opening whatever has not been opened.
-func (r *Ring) find(d attrdict.Reader, id dcrypt.KeyID) (*dcrypt.PrivateKey, error) {
-	names, err := privateNames(d)
-	if err != nil {
-		return nil, err
-	}
-	var failed error
-	try := func(wanted string) *dcrypt.PrivateKey {
-		for _, n := range names {
-			if n.record.user || n.record.id != wanted {
-				continue
-			}
-			key, err := r.open(n)
-			if err != nil {
-				failed = err
-			} else if matches(key, id) {
-				return key
-			}
-		}
-		return nil
-	}
-	if key := try(id.String()); key != nil {
-		return key, nil
-	}
-	if other := otherID(d, id); other != "" {
-		if key := try(other); key != nil {
-			return key, nil
-		}
-	}
-	if failed == nil {
-		for _, n := range names {
-			if key, err := r.open(n); err == nil && matches(key, id) {
-				return key, nil
-			}
-		}
-		failed = fmt.Errorf("%w: key %s", dcrypt.ErrNoKey, id)
-	}
-	return nil, failed
-}
-
-// A namedKey is a stored private key with its name.
-type namedKey struct {
-	record record
-	text   []byte
-}
-
-// maxRecords bounds what one dictionary may make a login look at.
-const maxRecords = 100_000
-
-func privateNames(d attrdict.Reader) ([]namedKey, error) {
-	var names []namedKey
-	err := d.Iterate("priv/", func(name string, text []byte) error {
-		if rec, ok := parsePrivateName(name); ok {
-			if len(names) == maxRecords {
-				return fmt.Errorf("%w: more than %d private keys", ErrBadKey, maxRecords)
-			}
-			names = append(names, namedKey{rec, append([]byte(nil), text...)})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("keys: listing private keys: %w", err)
-	}
-	return names, nil
-}
-
-// otherID finds the name under which a key may be stored instead, from the public keys:
-// streams of version 1 name the old id, key texts of version 1 hang under it.
-func otherID(d attrdict.Reader, id dcrypt.KeyID) string {
-	var other string
-	d.Iterate("shared/", func(name string, text []byte) error {
-		if !isPublicName(name) {
-			return nil
-		}
-		pub, err := dcrypt.ParsePublicKey(text)
-		if err != nil {
-			return nil // one bad record must not hide the others
-		}
-		old, ok := pub.OldID()
-		switch {
-		case ok && old == id:
-			other = pub.ID().String()
-		case ok && pub.ID() == id:
-			other = old.String()
-		default:
-			return nil
-		}
-		return errStop
-	})
-	return other
-}
-
-var errStop = errors.New("keys: stop")
 
 // open opens a folder key's record with the keys at hand and remembers it.
 func (r *Ring) open(n namedKey) (*dcrypt.PrivateKey, error) {
@@ -181,45 +98,39 @@ func (r *Ring) open(n namedKey) (*dcrypt.PrivateKey, error) {
 	if key := r.folder[id]; key != nil {
 		return key, nil
 	}
-	key, err := dcrypt.ParsePrivateKey(n.text, dcrypt.Opener{Keys: finder(r.known)})
+	sum := sha256.Sum256(n.text)
+	if err := r.bad[sum]; err != nil {
+		return nil, err
+	}
+	// Only user keys wrap folder keys; a folder key that wraps another would let records
+	// hang on each other in circles.
+	key, err := dcrypt.ParsePrivateKey(n.text, dcrypt.Opener{Keys: finder(r.wrapper)})
 	switch {
 	case errors.Is(err, dcrypt.ErrNoKey):
-		return nil, fmt.Errorf("keys: key %s is locked: no user key that wraps it is open: %w", n.record.id, err)
+		return nil, fmt.Errorf("%w: key %s is locked: %w", dcrypt.ErrNoKey, n.record.id, errLocked)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w: key %s: %w", dcrypt.ErrNoKey, ErrBadKey, n.record.id, err)
-	}
-	if !matches(key, id) {
+		err = fmt.Errorf("%w: %w: key %s: %w", dcrypt.ErrNoKey, ErrBadKey, n.record.id, err)
+	case !matches(key, id):
 		key.Destroy()
-		return nil, fmt.Errorf("%w: %w: key %s is another key", dcrypt.ErrNoKey, ErrBadKey, n.record.id)
+		err = fmt.Errorf("%w: %w: key %s is another key", dcrypt.ErrNoKey, ErrBadKey, n.record.id)
+	}
+	if err != nil {
+		r.bad[sum] = err
+		return nil, err
 	}
 	remember(r.folder, key)
+	r.wrapped[key.ID()] = r.isWrapped(n.text)
 	return key, nil
 }
 
-// OpensFolder reports whether the active key of a folder was shown to be the user's in
-// this ring: its private half is stored, opens and has its id.
-func (r *Ring) opensFolder(pub *dcrypt.PublicKey) bool {
-	key, err := r.PrivateKey(pub.ID())
-	return err == nil && key.Public().Equal(pub)
-}
-
-// UserKey returns the open private user key with an id, or nil.
-func (r *Ring) userKey(id dcrypt.KeyID) *dcrypt.PrivateKey {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// wrapper finds a key that may wrap a folder key.
+func (r *Ring) wrapper(id dcrypt.KeyID) *dcrypt.PrivateKey {
+	for _, key := range r.fixed {
+		if matches(key, id) {
+			return key
+		}
+	}
 	return r.user[id]
-}
-
-func (r *Ring) isGood(folder mailbox.GUID, pub *dcrypt.PublicKey) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.good[folder.String()+pub.ID().String()]
-}
-
-func (r *Ring) markGood(folder mailbox.GUID, pub *dcrypt.PublicKey) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.good[folder.String()+pub.ID().String()] = true
 }
 
 // Close destroys what the ring has opened.
@@ -233,6 +144,7 @@ func (r *Ring) Close() error {
 		}
 		clear(m)
 	}
+	clear(r.trusted)
 	return nil
 }
 

@@ -10,8 +10,13 @@ import (
 	"mailcrypt/dcrypt"
 )
 
-// maxUserKeys bounds how many seals one login tries, each some 100 ms of a core.
-const maxUserKeys = 64
+const (
+	// maxUserKeys bounds how many user keys are looked at.
+	maxUserKeys = 1000
+	// unlockRounds bounds what one login spends on password seals beside the active key's,
+	// some eight seconds of a core: a stored number must not decide how long a login takes.
+	unlockRounds = 20_000_000
+)
 
 // A userRecord is a stored user key with the seal that a password change has prepared.
 type userRecord struct {
@@ -27,92 +32,158 @@ type userRecord struct {
 // password change that was cut off; raises seals that are weaker than configured; seals
 // a key found open where sealing is required; and stops encrypting to an active key
 // whose private half is not the user's. Each is its own transaction, and a failure of
-// one is logged and costs the login nothing.
+// one is logged and costs the login nothing. A login that cannot prove itself, because
+// there are sealed keys and its secret opens none, changes nothing, even if other keys
+// lie open.
 func (k *Keys) Unlock(ctx context.Context, secret Secret) (*Ring, error) {
 	c := k.Config()
 	if !secret.Known() && c.Password.Known() {
 		secret = c.Password
 	}
-	r := &Ring{
-		keys: k,
-		user: map[dcrypt.KeyID]*dcrypt.PrivateKey{}, folder: map[dcrypt.KeyID]*dcrypt.PrivateKey{},
-		good: map[string]bool{}, fixed: slices.Concat(c.GlobalPrivate, c.SealKeys),
-	}
-	records, err := k.userRecords(ctx)
+	records, more, err := k.userRecords(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.state.UserKeys = len(records)
-	for _, rec := range records[:min(len(records), maxUserKeys)] {
-		k.unlockOne(ctx, r, c, rec, secret)
+	if more {
+		k.log.Warn("there are too many user keys; some are not looked at", "limit", maxUserKeys)
 	}
-	if c.Global == nil {
-		k.repair(ctx, r, c, secret)
+	r := newRing(k, slices.Concat(c.GlobalPrivate, c.SealKeys))
+	opened, err := k.openAll(ctx, r, records, secret)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if r.judge(opened, records) {
+		k.mend(ctx, r, c, opened, secret)
 	}
 	return r, nil
 }
 
-// userRecords lists the user's private keys. Where none is stored for INBOX, those under
-// any GUID count: renaming INBOX with Dovecot leaves them there.
-func (k *Keys) userRecords(ctx context.Context) ([]userRecord, error) {
-	var records []userRecord
-	err := k.dict.View(ctx, func(d attrdict.Reader) error {
-		records = nil
-		names, err := privateNames(d)
-		if err != nil {
-			return err
+// An openedKey is a user key that a login has opened.
+type openedKey struct {
+	rec       userRecord
+	key       *dcrypt.PrivateKey
+	byPending bool // by the seal that a password change has prepared
+	proven    bool // by the login's secret or a configured key
+}
+
+// openAll tries the records, each key once, until no further one opens: a user key may be
+// wrapped by another.
+func (k *Keys) openAll(ctx context.Context, r *Ring, records []userRecord, secret Secret) ([]openedKey, error) {
+	var opened []openedKey
+	ids := map[string]bool{}
+	budget := unlockRounds
+	for i, rec := range records {
+		ids[rec.record.id] = true
+		if i == 0 {
+			continue // the active one, or the only one, is tried whatever it costs
 		}
-		names = slices.DeleteFunc(names, func(n namedKey) bool { return !n.record.user })
-		own := slices.DeleteFunc(slices.Clone(names), func(n namedKey) bool { return n.record.guid != k.inbox })
-		if len(own) > 0 {
-			names = own
+		if cost := rounds(rec.text) + rounds(rec.pending); cost > budget {
+			k.log.Warn("user key is not tried: its seal costs too much", "key", rec.record.id)
+			records[i].text, records[i].pending = nil, nil
+		} else {
+			budget -= cost
+		}
+	}
+	r.state.UserKeys = len(ids)
+	waiting := slices.Clone(records)
+	for again := true; again; {
+		again = false
+		var locked []userRecord
+		for _, rec := range waiting {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			o, err := k.openOne(r, rec, secret)
+			switch {
+			case errors.Is(err, errStop): // its key is open already
+			case err == nil:
+				remember(r.user, o.key)
+				opened = append(opened, o)
+				again = true
+			case errors.Is(err, dcrypt.ErrNoKey):
+				locked = append(locked, rec)
+			default:
+				k.log.Info("user key stays locked", "key", rec.record.id, "err", err)
+			}
+		}
+		waiting = locked
+	}
+	for _, rec := range waiting {
+		k.log.Info("user key stays locked: the key that seals it is not at hand", "key", rec.record.id)
+	}
+	r.state.Opened = len(opened)
+	return opened, nil
+}
+
+// rounds is what trying a password on a key text costs.
+func rounds(text []byte) int {
+	info, err := dcrypt.Inspect(text)
+	if err != nil || info.Protection != dcrypt.ByPassword {
+		return 0
+	}
+	return info.Rounds
+}
+
+// openOne tries one user key: as it is, then by the pending seal.
+func (k *Keys) openOne(r *Ring, rec userRecord, secret Secret) (openedKey, error) {
+	if id, err := dcrypt.ParseKeyID(rec.record.id); err == nil && r.user[id] != nil {
+		return openedKey{}, errStop
+	}
+	opener := dcrypt.Opener{Keys: finder(r.wrapper)}
+	if secret.Known() {
+		opener.Password = secret.bytes
+	}
+	key, err := openUserKey(rec.record.id, rec.text, opener)
+	if err == nil {
+		return openedKey{rec: rec, key: key, proven: r.proves(rec.text)}, nil
+	}
+	if rec.pending != nil {
+		if key, perr := openUserKey(rec.record.id, rec.pending, opener); perr == nil {
+			return openedKey{rec: rec, key: key, byPending: true, proven: r.proves(rec.pending)}, nil
+		}
+	}
+	return openedKey{}, err
+}
+
+// userRecords lists the user's private keys, INBOX's own first and of these the active one
+// at the very front; of the others the cheap ones come first. Those under other GUIDs
+// count too: where Dovecot has renamed INBOX, they stay with the renamed folder.
+func (k *Keys) userRecords(ctx context.Context) (records []userRecord, more bool, err error) {
+	err = k.dict.View(ctx, func(d attrdict.Reader) error {
+		var names []namedKey
+		if names, more, err = privateNames(d, true, maxUserKeys); err != nil {
+			return err
 		}
 		active, err := get(d, userLevel(k.inbox).active())
 		if err != nil {
 			return err
 		}
+		rank := func(rec userRecord) int {
+			switch {
+			case rec.record.guid == k.inbox && rec.record.id == string(active):
+				return 0
+			case rec.record.guid == k.inbox:
+				return 1
+			}
+			return 2
+		}
+		records = make([]userRecord, 0, len(names))
 		for _, n := range names {
 			pending, err := get(d, pendingName(n.record.guid, n.record.id))
 			if err != nil {
 				return err
 			}
-			rec := userRecord{n, slices.Clone(pending)}
-			if n.record.id == string(active) {
-				records = slices.Insert(records, 0, rec)
-			} else {
-				records = append(records, rec)
-			}
+			records = append(records, userRecord{n, slices.Clone(pending)})
 		}
+		slices.SortStableFunc(records, func(a, b userRecord) int {
+			if d := rank(a) - rank(b); d != 0 {
+				return d
+			}
+			return rounds(a.text) - rounds(b.text)
+		})
 		return nil
 	})
-	return records, err
-}
-
-// unlockOne tries one user key: as it is, then by the pending seal.
-func (k *Keys) unlockOne(ctx context.Context, r *Ring, c Config, rec userRecord, secret Secret) {
-	opener := dcrypt.Opener{Keys: finder(r.known)}
-	if secret.Known() {
-		opener.Password = secret.bytes
-	}
-	key, err := openUserKey(rec.record.id, rec.text, opener)
-	byPending := false
-	if err != nil && rec.pending != nil {
-		if p, perr := openUserKey(rec.record.id, rec.pending, opener); perr == nil {
-			key, err, byPending = p, nil, true
-		}
-	}
-	if err != nil {
-		k.log.Info("user key stays locked", "key", rec.record.id, "err", err)
-		return
-	}
-	remember(r.user, key)
-	r.state.Opened++
-	switch {
-	case byPending:
-		k.note(r, "completed a password change of key "+rec.record.id, k.commitPending(ctx, rec.record, rec.pending))
-	case secret.Known() && len(c.SealKeys) == 0:
-		k.raise(ctx, r, c, rec, key, secret)
-	}
+	return records, more, err
 }
 
 // openUserKey opens a key text and checks that it is the key of its name.
@@ -130,76 +201,4 @@ func openUserKey(id string, text []byte, o dcrypt.Opener) (*dcrypt.PrivateKey, e
 		return nil, fmt.Errorf("%w: user key %s is another key", ErrBadKey, id)
 	}
 	return key, nil
-}
-
-// raise seals a user key anew where its seal is weaker than configured, or where it is
-// open and must not be.
-func (k *Keys) raise(ctx context.Context, r *Ring, c Config, rec userRecord, key *dcrypt.PrivateKey, secret Secret) {
-	info, err := dcrypt.Inspect(rec.text)
-	if err != nil || info.Format != dcrypt.FormatV2 {
-		return // version 1 texts hang under their old id and stay as they are
-	}
-	var what string
-	switch {
-	case info.Protection == dcrypt.Unprotected && c.RequireSealed:
-		what = "sealed user key " + rec.record.id + ", which was open"
-	case info.Protection == dcrypt.ByPassword && info.Rounds < c.Seal.Rounds:
-		what = "raised the seal of user key " + rec.record.id
-	default:
-		return
-	}
-	text, err := resealed(key, secret, c)
-	if err == nil {
-		err = k.replaceSeal(ctx, rec.record, rec.text, text)
-	}
-	k.note(r, what, err)
-}
-
-// resealed seals a key by a password and reads the result back before anyone relies on
-// it.
-func resealed(key *dcrypt.PrivateKey, secret Secret, c Config) ([]byte, error) {
-	text, err := dcrypt.SealPassword(key, secret.Bytes(), c.Seal)
-	if err != nil {
-		return nil, fmt.Errorf("keys: sealing user key %s: %w", key.ID(), err)
-	}
-	back, err := dcrypt.ParsePrivateKey(text, dcrypt.Opener{Password: secret.bytes})
-	if err != nil {
-		return nil, fmt.Errorf("keys: reading back the seal of user key %s: %w", key.ID(), err)
-	}
-	defer back.Destroy()
-	if back.ID() != key.ID() {
-		return nil, fmt.Errorf("%w: the new seal of user key %s holds another key", ErrBadKey, key.ID())
-	}
-	return text, nil
-}
-
-// replaceSeal stores a new text of a user key where the old one is still there.
-func (k *Keys) replaceSeal(ctx context.Context, rec record, old, text []byte) error {
-	return k.dict.Update(ctx, func(tx attrdict.Tx) error {
-		return attrdict.CompareAndSet(tx, level{rec.guid, serverPrefix + cryptPrefix}.private(rec.id), old, text)
-	})
-}
-
-// commitPending makes a pending seal the seal.
-func (k *Keys) commitPending(ctx context.Context, rec record, pending []byte) error {
-	return k.dict.Update(ctx, func(tx attrdict.Tx) error {
-		name := pendingName(rec.guid, rec.id)
-		now, err := get(tx, name)
-		if err != nil || string(now) != string(pending) {
-			return err // somebody else has been here
-		}
-		return errors.Join(
-			tx.Set(level{rec.guid, serverPrefix + cryptPrefix}.private(rec.id), pending),
-			tx.Unset(name))
-	})
-}
-
-// note logs what was mended, or that it could not be.
-func (k *Keys) note(r *Ring, what string, err error) {
-	if err != nil {
-		k.log.Warn("could not mend keys", "what", what, "err", err)
-		return
-	}
-	k.log.Info("mended keys", "what", what)
-	r.state.Repaired = append(r.state.Repaired, what)
 }

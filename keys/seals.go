@@ -1,0 +1,125 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"mailcrypt/attrdict"
+	"mailcrypt/dcrypt"
+)
+
+// raise seals a user key anew where its seal is weaker than configured, or where it is
+// open and must not be.
+func (k *Keys) raise(ctx context.Context, r *Ring, c Config, rec userRecord, key *dcrypt.PrivateKey, secret Secret) {
+	info, err := dcrypt.Inspect(rec.text)
+	if err != nil || info.Format != dcrypt.FormatV2 {
+		return // version 1 texts hang under their old id and stay as they are
+	}
+	var what string
+	switch {
+	case info.Protection == dcrypt.Unprotected && c.RequireSealed && (secret.Known() || len(c.SealKeys) > 0):
+		what = "sealed user key " + rec.record.id + ", which was open"
+	case info.Protection == dcrypt.ByPassword && info.Rounds < c.Seal.Rounds && secret.Known():
+		what = "raised the seal of user key " + rec.record.id
+	default:
+		return
+	}
+	var text []byte
+	if info.Protection == dcrypt.Unprotected && len(c.SealKeys) > 0 {
+		text, err = sealedTo(key, c.SealKeys[0])
+	} else {
+		text, err = resealed(key, secret, c)
+	}
+	if err == nil {
+		err = k.replaceSeal(ctx, rec, text)
+	}
+	k.note(r, what, err)
+}
+
+// resealed seals a key by a password and reads the result back before anyone relies on
+// it.
+func resealed(key *dcrypt.PrivateKey, secret Secret, c Config) ([]byte, error) {
+	text, err := dcrypt.SealPassword(key, secret.Bytes(), c.Seal)
+	if err != nil {
+		return nil, fmt.Errorf("keys: sealing user key %s: %w", key.ID(), err)
+	}
+	return text, sealHolds(key, text, dcrypt.Opener{Password: secret.bytes})
+}
+
+// sealedTo is resealed with a key in the place of the password.
+func sealedTo(key, to *dcrypt.PrivateKey) ([]byte, error) {
+	text, err := dcrypt.SealKey(key, to.Public(), dcrypt.SealOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("keys: sealing user key %s: %w", key.ID(), err)
+	}
+	return text, sealHolds(key, text, dcrypt.Opener{Keys: dcrypt.KeyList{to}})
+}
+
+func sealHolds(key *dcrypt.PrivateKey, text []byte, o dcrypt.Opener) error {
+	back, err := dcrypt.ParsePrivateKey(text, o)
+	if err != nil {
+		return fmt.Errorf("keys: reading back the seal of user key %s: %w", key.ID(), err)
+	}
+	defer back.Destroy()
+	if back.ID() != key.ID() {
+		return fmt.Errorf("%w: the new seal of user key %s holds another key", ErrBadKey, key.ID())
+	}
+	return nil
+}
+
+// replaceSeal stores a new text of a user key where the old one is still there.
+func (k *Keys) replaceSeal(ctx context.Context, rec userRecord, text []byte) error {
+	return k.dict.Update(ctx, func(tx attrdict.Tx) error {
+		now, err := get(tx, userLevel(rec.record.guid).private(rec.record.id))
+		if err != nil {
+			return err
+		}
+		if string(now) != string(rec.text) {
+			return fmt.Errorf("%w: user key %s", attrdict.ErrChanged, rec.record.id)
+		}
+		return setSeal(tx, rec.record, text)
+	})
+}
+
+// setSeal stores a user key's text in all its records: where INBOX was renamed, an old one
+// hangs under another GUID, and must not go on to open with an old secret.
+func setSeal(tx attrdict.Tx, rec record, text []byte) error {
+	if err := tx.Set(userLevel(rec.guid).private(rec.id), text); err != nil {
+		return err
+	}
+	names, _, err := privateNames(tx, true, maxUserKeys)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if n.record.id == rec.id && n.record.guid != rec.guid {
+			if err := tx.Set(userLevel(n.record.guid).private(rec.id), text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// commitPending makes a pending seal the seal.
+func (k *Keys) commitPending(ctx context.Context, rec userRecord) error {
+	return k.dict.Update(ctx, func(tx attrdict.Tx) error {
+		name := pendingName(rec.record.guid, rec.record.id)
+		now, err := get(tx, name)
+		if err != nil || string(now) != string(rec.pending) {
+			return err // somebody else has been here
+		}
+		return errors.Join(setSeal(tx, rec.record, rec.pending), tx.Unset(name))
+	})
+}
+
+// note logs what was mended, or that it could not be.
+func (k *Keys) note(r *Ring, what string, err error) {
+	if err != nil {
+		k.log.Warn("could not mend keys", "what", what, "err", err)
+		return
+	}
+	k.log.Info("mended keys", "what", what)
+	r.state.Repaired = append(r.state.Repaired, what)
+}

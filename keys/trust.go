@@ -1,0 +1,141 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"mailcrypt/attrdict"
+	"mailcrypt/dcrypt"
+)
+
+// proves reports whether a user key's text, which opened, was sealed by somebody who had
+// the login's secret, or by a configured key.
+func (r *Ring) proves(text []byte) bool {
+	info, err := dcrypt.Inspect(text)
+	if err != nil {
+		return false
+	}
+	switch info.Protection {
+	case dcrypt.ByPassword:
+		return true
+	case dcrypt.ByKey:
+		id, err := dcrypt.ParseKeyID(info.Protector)
+		return err == nil && slices.ContainsFunc(r.fixed, func(key *dcrypt.PrivateKey) bool { return matches(key, id) })
+	}
+	return false
+}
+
+// judge decides which user keys are trusted, and reports whether this login may change
+// anything. Where the secret opened a key, such keys are trusted. Where it opened none, open
+// keys are the user's as long as no other key contradicts: a user without a password, or
+// before the first login with one.
+func (r *Ring) judge(opened []openedKey, records []userRecord) bool {
+	anyProven := slices.ContainsFunc(opened, func(o openedKey) bool { return o.proven })
+	contradicts := func(rec userRecord) bool {
+		id, err := dcrypt.ParseKeyID(rec.record.id)
+		return err != nil || r.user[id] == nil || !isOpenText(rec.text)
+	}
+	if !anyProven && slices.ContainsFunc(records, contradicts) {
+		return false
+	}
+	for _, o := range opened {
+		if o.proven == anyProven {
+			r.trusted[o.key.ID()] = o.rec
+		}
+	}
+	return true
+}
+
+// isOpenText reports whether a private key text is in the clear.
+func isOpenText(text []byte) bool {
+	info, err := dcrypt.Inspect(text)
+	return err == nil && info.Private && info.Protection == dcrypt.Unprotected
+}
+
+// isWrapped reports whether a trusted user key wraps a folder key's text.
+func (r *Ring) isWrapped(text []byte) bool {
+	info, err := dcrypt.Inspect(text)
+	if err != nil || info.Protection != dcrypt.ByKey {
+		return false
+	}
+	id, err := dcrypt.ParseKeyID(info.Protector)
+	if err != nil || r.user[id] == nil {
+		return false
+	}
+	_, ok := r.trusted[r.user[id].ID()]
+	return ok
+}
+
+// canTell reports whether the login has proved whose keys are whose: it has a trusted key.
+func (r *Ring) canTell() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.trusted) > 0
+}
+
+// trusts reports whether a public key is that of a trusted user key.
+func (r *Ring) trusts(pub *dcrypt.PublicKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.trusted[pub.ID()]
+	return ok && r.user[pub.ID()] != nil && r.user[pub.ID()].Public().Equal(pub)
+}
+
+// trustedKey returns a trusted user key with its record, that of the given id where it is
+// among them; nil where there is none.
+func (r *Ring) trustedKey(prefer []byte) (*dcrypt.PrivateKey, userRecord) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found *dcrypt.PrivateKey
+	var rec userRecord
+	for id, t := range r.trusted {
+		key := r.user[id]
+		switch {
+		case key == nil:
+		case t.record.id == string(prefer):
+			return key, t
+		case found == nil || id.String() < found.ID().String(): // always the same
+			found, rec = key, t
+		}
+	}
+	return found, rec
+}
+
+// ownsFolder reports whether a folder's public key is the user's: its private half is
+// stored, opens, has its id, and is wrapped by a trusted user key. An error means that
+// it cannot be told.
+func (r *Ring) ownsFolder(pub *dcrypt.PublicKey) (bool, error) {
+	key, err := r.PrivateKey(pub.ID())
+	switch {
+	case errors.Is(err, dcrypt.ErrNoKey):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return key.Public().Equal(pub) && r.wrapped[pub.ID()], nil
+}
+
+// Fresh reports whether a login that comes now may share the ring: the active user key is
+// still one that the ring trusts. Where it is not, be it that an administrator has made a
+// new one or that somebody has put theirs there, only a login's secret can tell.
+func (r *Ring) Fresh(ctx context.Context) bool {
+	if r.keys.Config().Global != nil {
+		return true
+	}
+	var pub *dcrypt.PublicKey
+	var active []byte
+	err := r.keys.dict.View(ctx, func(d attrdict.Reader) (err error) {
+		pub, active, err = activeKey(d, userLevel(r.keys.inbox))
+		return err
+	})
+	switch {
+	case err != nil:
+		return !errors.Is(err, ErrBadKey)
+	case pub == nil:
+		return active == nil && r.state.UserKeys == 0
+	}
+	return r.trusts(pub)
+}
