@@ -74,7 +74,7 @@ func (s *session) delete(*call) error {
 	if name == mailbox.Inbox {
 		return no("CANNOT", "INBOX can't be deleted.")
 	}
-	if s.box != nil && s.box.box.Name() == name {
+	if s.box != nil && s.box.name == name {
 		// Its message numbers end with it, and without surprise: the client did it.
 		s.closeBox()
 	}
@@ -97,7 +97,16 @@ func (s *session) rename(*call) error {
 	if err := mailbox.CheckName(to, s.login.Separator()); err != nil {
 		return err
 	}
-	return s.login.Rename(s.ctx, from, to)
+	if err := s.login.Rename(s.ctx, from, to); err != nil {
+		return err
+	}
+	if s.box != nil && from != mailbox.Inbox {
+		// The selected mailbox stays so, under its new name; INBOX stays what it is.
+		if rest, ok := strings.CutPrefix(s.box.name, from); ok && (rest == "" || rest[0] == s.login.Separator()) {
+			s.box.name = to + rest
+		}
+	}
+	return nil
 }
 
 // subscribe is SUBSCRIBE. The mailbox need not exist (RFC 9051 section 6.3.7): a client may

@@ -14,9 +14,14 @@ type searchReturn struct {
 }
 
 // search is SEARCH and UID SEARCH.
-func (s *session) search(c *call) error {
+func (s *session) search(c *call) (err error) {
 	d := s.dec
 	var ret searchReturn
+	defer func() {
+		if ret.save && err != nil && !syntaxOnly(err) {
+			s.box.saved = nil // RFC 5182 section 2.1
+		}
+	}()
 	p := &searchParser{d: d}
 	if err := d.SP(); err != nil {
 		return err

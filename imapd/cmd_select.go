@@ -87,8 +87,8 @@ func (s *session) selectMailbox(readOnly bool) error {
 		b.Close()
 		return err
 	}
-	s.box = &selected{box: b, readOnly: readOnly || b.ReadOnly(), view: view, synced: time.Now(),
-		recent: map[mailbox.UID]struct{}{}, keywords: map[string]struct{}{}}
+	s.box = &selected{box: b, name: name, readOnly: readOnly || b.ReadOnly(), view: view, synced: time.Now(),
+		recent: map[mailbox.UID]struct{}{}, keywords: map[string]string{}}
 	s.state = selectedState
 	s.box.reader.box = b
 	s.describe(name)

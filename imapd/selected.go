@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,16 +14,17 @@ import (
 // A selected is the mailbox that a session has selected.
 type selected struct {
 	box      box
+	name     string // the present one: this session may have renamed it
 	readOnly bool
 	// view is what the client knows: its message numbers are indices into it, plus 1.
 	view *mailbox.View
 	// recent are messages that this session was the first to see (RFC 3501 section
-	// 2.3.2). A mailbox opened by EXAMINE claims none and shows the view's flag.
+	// 2.3.2), and with EXAMINE those that nobody had claimed when they were announced.
 	recent   map[mailbox.UID]struct{}
-	keywords map[string]struct{} // announced by FLAGS, in lower case
-	saved    []mailbox.UID       // the search result "$"
-	synced   time.Time           // when the store was last looked at
-	reader   reader              // the message that was read last
+	keywords map[string]string // announced by FLAGS: as spelled, by lower case
+	saved    []mailbox.UID     // the search result "$"
+	synced   time.Time         // when the store was last looked at
+	reader   reader            // the message that was read last
 }
 
 // A silence holds changes that the client knows or does not want to know of.
@@ -139,9 +141,18 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 	}
 }
 
-// claimRecent makes new messages \Recent in this session and in no other.
+// claimRecent makes new messages \Recent in this session and in no other. EXAMINE leaves
+// them to the next session, and shows them as \Recent until its own end.
 func (s *session) claimRecent() {
-	if s.box.readOnly || s.rev2 {
+	if s.rev2 {
+		return
+	}
+	if s.box.readOnly {
+		for _, msg := range s.box.view.All() {
+			if msg.Flags.System&mailbox.Recent != 0 {
+				s.box.recent[msg.UID] = struct{}{}
+			}
+		}
 		return
 	}
 	uids, err := s.box.box.ClaimRecent(s.ctx)
@@ -159,17 +170,9 @@ func (s *session) writeRecent() {
 		return
 	}
 	n := 0
-	if s.box.readOnly {
-		for _, msg := range s.box.view.All() {
-			if s.isRecent(msg) {
-				n++
-			}
-		}
-	} else {
-		for uid := range s.box.recent {
-			if _, ok := s.box.view.Find(uid); ok {
-				n++
-			}
+	for uid := range s.box.recent {
+		if _, ok := s.box.view.Find(uid); ok {
+			n++
 		}
 	}
 	s.enc.Raw("* ").Number(int64(n)).Raw(" RECENT").CRLF()
@@ -179,9 +182,6 @@ func (s *session) writeRecent() {
 func (s *session) isRecent(msg *mailbox.Message) bool {
 	if s.rev2 {
 		return false
-	}
-	if s.box.readOnly {
-		return msg.Flags.System&mailbox.Recent != 0
 	}
 	_, ok := s.box.recent[msg.UID]
 	return ok
@@ -244,34 +244,36 @@ func isKeyword(k string) bool {
 func (s *session) announceKeywords(used []string) {
 	fresh := false
 	for _, k := range used {
-		k = strings.ToLower(k)
-		if _, ok := s.box.keywords[k]; !ok {
-			s.box.keywords[k] = struct{}{}
-			fresh = true
-		}
+		fresh = s.knowKeyword(k) || fresh
 	}
 	if fresh {
 		s.writeFlagsResponse()
 	}
 }
 
+// knowKeyword notes a keyword for FLAGS; it is false for one that was known.
+func (s *session) knowKeyword(k string) bool {
+	if !isKeyword(k) {
+		return false
+	}
+	l := strings.ToLower(k)
+	if _, ok := s.box.keywords[l]; ok {
+		return false
+	}
+	s.box.keywords[l] = k
+	return true
+}
+
 // writeFlagsResponse sends FLAGS and PERMANENTFLAGS.
 func (s *session) writeFlagsResponse() {
-	names := `\Answered \Flagged \Deleted \Seen \Draft`
-	keywords := make([]string, 0, len(s.box.keywords))
-	seen := make(map[string]bool, len(s.box.keywords))
 	for _, msg := range s.box.view.All() {
 		for _, k := range msg.Flags.Keywords {
-			if l := strings.ToLower(k); !seen[l] && isKeyword(k) {
-				seen[l] = true
-				keywords = append(keywords, k)
-			}
+			s.knowKeyword(k)
 		}
 	}
-	slices.Sort(keywords)
-	for _, k := range keywords {
+	names := `\Answered \Flagged \Deleted \Seen \Draft`
+	for _, k := range slices.Sorted(maps.Values(s.box.keywords)) {
 		names += " " + k
-		s.box.keywords[strings.ToLower(k)] = struct{}{}
 	}
 	s.enc.Raw("* FLAGS (").Raw(names).Raw(")").CRLF()
 	if s.box.readOnly {

@@ -259,7 +259,7 @@ func TestMisplacedMessage(t *testing.T) {
 	s.enc.Reset(&out)
 	v := mailbox.NewView(mailbox.View{UIDValidity: 1}, []*mailbox.Message{{UID: 2}, {UID: 4}})
 	b, _ := f.user.Open(t.Context(), "INBOX", true)
-	s.box = &selected{box: b, view: v, readOnly: true, keywords: map[string]struct{}{}}
+	s.box = &selected{box: b, view: v, readOnly: true, keywords: map[string]string{}}
 	next := mailbox.NewView(mailbox.View{UIDValidity: 1}, []*mailbox.Message{{UID: 2}, {UID: 3}, {UID: 4}, {UID: 5}})
 	s.announceView(next, true, false, nil)
 	s.enc.Flush()
@@ -280,7 +280,7 @@ func TestHostileKeyword(t *testing.T) {
 	var out strings.Builder
 	s.enc.Reset(&out)
 	msg := &mailbox.Message{UID: 1, Flags: mailbox.Flags{Keywords: []string{"a\r\n* BYE", "b c", "good"}}}
-	s.box = &selected{view: mailbox.NewView(mailbox.View{}, []*mailbox.Message{msg}), readOnly: true, keywords: map[string]struct{}{}}
+	s.box = &selected{view: mailbox.NewView(mailbox.View{}, []*mailbox.Message{msg}), readOnly: true, keywords: map[string]string{}}
 	s.writeFlags(0, msg, false)
 	s.enc.Flush()
 	if got := out.String(); strings.Contains(got, "BYE") || !strings.HasSuffix(got, "* 1 FETCH (FLAGS (good))\r\n") {
@@ -298,7 +298,7 @@ func BenchmarkFetchFlags(b *testing.B) {
 	s := newSession(f.srv, left)
 	s.ctx = b.Context()
 	s.enc.Reset(io.Discard)
-	s.box = &selected{view: mailbox.NewView(mailbox.View{}, msgs), keywords: map[string]struct{}{}}
+	s.box = &selected{view: mailbox.NewView(mailbox.View{}, msgs), keywords: map[string]string{}}
 	for b.Loop() {
 		fetching := &fetching{session: s, items: simpleItems["FLAGS"]}
 		for i := range msgs {

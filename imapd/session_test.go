@@ -243,7 +243,7 @@ func TestStore(t *testing.T) {
 	other := f.selected("INBOX")
 	c.script(`
 C: a STORE 1:2 +FLAGS (\Flagged $New)
-S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft)
+S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft $New)
 S* * OK [PERMANENTFLAGS
 S: * 1 FETCH (FLAGS (\Flagged \Recent $New))
 S: * 2 FETCH (FLAGS (\Flagged \Recent $New))
