@@ -50,7 +50,8 @@ type Registry struct {
 	defaults Defaults
 	accounts map[string]*account
 	closed   bool
-	wg       sync.WaitGroup // what runs behind logins
+
+	dicts dicts
 }
 
 // NewRegistry returns a registry of users; Close it.
@@ -163,11 +164,7 @@ func (a *account) load(ctx context.Context, s Settings) (err error) {
 	if a.inbox, err = a.hier.GUID(ctx, "INBOX"); err != nil {
 		return err
 	}
-	if s.AttributeDict == "" {
-		a.dict = noDict{}
-		return nil
-	}
-	a.dict, err = attrdict.Open(s.AttributeDict, s.Home)
+	a.dict, err = a.reg.dicts.get(s.AttributeDict, s.Home)
 	return err
 }
 
@@ -230,7 +227,6 @@ func (r *Registry) Close() error {
 		}
 	}
 	r.mu.Unlock()
-	r.wg.Wait()
 	return r.watcher.Close()
 }
 

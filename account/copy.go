@@ -162,7 +162,7 @@ func (m *Mailbox) resave(ctx context.Context, uid mailbox.UID, target *Mailbox, 
 		return 0, err
 	}
 	defer msg.Close()
-	a, err := target.Append(ctx, info)
+	a, err := target.save(ctx, info, 0) // it is there already, however large
 	if err != nil {
 		return 0, err
 	}

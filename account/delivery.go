@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"mailcrypt/attrdict"
 	"mailcrypt/dcrypt"
 	"mailcrypt/keys"
 	"mailcrypt/mailbox"
@@ -21,8 +20,9 @@ type Delivery struct {
 	set     Settings
 	keys    *keys.Keys
 
-	mu   sync.Mutex
-	open []storage.Backend // closed with the delivery
+	mu     sync.Mutex
+	open   []storage.Backend // closed with the delivery
+	closed bool
 }
 
 // Deliver opens a user's mail for saving. Errors wrap ErrTemporary or ErrSettings; a
@@ -73,10 +73,15 @@ func (d *Delivery) begin(ctx context.Context, b storage.Backend, info mailbox.Sa
 	return storage.New(b).Append(ctx, info, to, d.set.Store)
 }
 
-// Close ends the delivery, after what it has begun was committed or aborted.
+// Close ends the delivery, after what it has begun was committed or aborted. A second
+// Close does nothing.
 func (d *Delivery) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
 	var errs []error
 	for _, b := range d.open {
 		errs = append(errs, b.Close())
@@ -100,16 +105,3 @@ func (r *Registry) Keys(ctx context.Context, u *userdb.User, fn func(*keys.Keys)
 	defer a.release()
 	return fn(a.keysFor(s))
 }
-
-// noDict is the dictionary of a configuration that has none: global keys need none.
-type noDict struct{}
-
-func (noDict) View(_ context.Context, fn func(attrdict.Reader) error) error { return fn(noDict{}) }
-func (noDict) Update(context.Context, func(attrdict.Tx) error) error {
-	return errors.New("account: no mail_attribute_dict is configured, so no key can be stored")
-}
-func (noDict) Get(key string) ([]byte, error) {
-	return nil, fmt.Errorf("%w: %s", attrdict.ErrNotFound, key)
-}
-func (noDict) Iterate(string, func(string, []byte) error) error { return nil }
-func (noDict) Close() error                                     { return nil }

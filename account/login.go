@@ -26,6 +26,7 @@ type Login struct {
 
 	stop   context.CancelFunc // ends what runs behind the login
 	behind sync.WaitGroup
+	closed sync.Once
 }
 
 // Login opens a user's mail after the password has been checked. The password opens the
@@ -46,7 +47,7 @@ func (r *Registry) Login(ctx context.Context, u *userdb.User, password []byte) (
 	}
 	l := &Login{account: a, set: s, log: r.log.With("user", s.User)}
 	l.keys = a.keysFor(s)
-	l.ring, err = a.rings.get(r.ringID(s.Keys), s.KeepUnlocked, func() (*keys.Ring, error) {
+	l.ring, err = a.rings.get(ctx, r.ringID(s.Keys), s.KeepUnlocked, func() (*keys.Ring, error) {
 		return l.keys.Unlock(ctx, keys.Secret{})
 	})
 	if err != nil {
@@ -221,13 +222,16 @@ func (l *Login) Rename(ctx context.Context, from, to string) error {
 	return err
 }
 
-// Close ends the login: its keys are destroyed unless another login shares them.
+// Close ends the login: its keys are destroyed unless another login shares them. A second
+// Close does nothing.
 func (l *Login) Close() error {
-	if l.stop != nil {
-		l.stop()
-	}
-	l.behind.Wait()
-	l.ring.release()
-	l.account.release()
+	l.closed.Do(func() {
+		if l.stop != nil {
+			l.stop()
+		}
+		l.behind.Wait()
+		l.ring.release()
+		l.account.release()
+	})
 	return nil
 }

@@ -83,6 +83,11 @@ func (m *Mailbox) SizeOf(ctx context.Context, uid mailbox.UID) (int64, error) {
 // aborts it. Where encryption is wanted and no key of the user's is to be had, the error
 // says so and nothing is stored.
 func (m *Mailbox) Append(ctx context.Context, info mailbox.SaveInfo) (*storage.Appender, error) {
+	return m.save(ctx, info, m.login.set.AppendLimit)
+}
+
+// save begins a message of at most limit bytes; 0 is no limit.
+func (m *Mailbox) save(ctx context.Context, info mailbox.SaveInfo, limit int64) (*storage.Appender, error) {
 	if m.readOnly {
 		return nil, mailbox.ErrReadOnly
 	}
@@ -90,7 +95,9 @@ func (m *Mailbox) Append(ctx context.Context, info mailbox.SaveInfo) (*storage.A
 	if err != nil {
 		return nil, err
 	}
-	return m.store.Append(ctx, info, to, m.login.set.Store)
+	o := m.login.set.Store
+	o.MaxSize = limit
+	return m.store.Append(ctx, info, to, o)
 }
 
 // publicKey is the key that this login's messages for the mailbox are encrypted to, nil
@@ -103,10 +110,11 @@ func (m *Mailbox) publicKey(ctx context.Context) (*dcrypt.PublicKey, error) {
 	if l.set.SaveErr != nil {
 		return nil, l.set.SaveErr
 	}
-	if err := l.keys.VerifyFolder(ctx, l.ring.ring, m.backend.GUID()); err != nil {
-		return nil, fmt.Errorf("account: verifying the key of mailbox %s: %w", m.backend.GUID(), err)
+	to, err := l.keys.SaveKey(ctx, l.ring.ring, m.backend.GUID())
+	if err != nil {
+		return nil, fmt.Errorf("account: finding the key of mailbox %s: %w", m.backend.GUID(), err)
 	}
-	return l.keys.PublicKey(ctx, m.backend.GUID(), l.set.Keys.Password)
+	return to, nil
 }
 
 // SetFlags changes flags.

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"sync"
@@ -30,17 +31,25 @@ type sharedRing struct {
 
 // get returns the ring of a login's secret. unlock makes it where none is open; while it
 // runs, other logins of the user wait, and find it.
-func (rs *rings) get(id [sha256.Size]byte, keep time.Duration, unlock func() (*keys.Ring, error)) (*sharedRing, error) {
+//
+// A ring is not shared once the active user key is one that it does not trust: it opened
+// what there was at its own login, and this login can tell what to think of the new one.
+func (rs *rings) get(ctx context.Context, id [sha256.Size]byte, keep time.Duration, unlock func() (*keys.Ring, error)) (*sharedRing, error) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if s := rs.open[id]; s != nil {
-		s.refs++
 		if s.timer != nil {
 			s.timer.Stop()
 			s.timer = nil
 		}
-		s.keep = keep
-		return s, nil
+		if s.ring.Fresh(ctx) {
+			s.refs++
+			s.keep = keep
+			return s, nil
+		}
+		if delete(rs.open, id); s.refs == 0 {
+			s.drop()
+		}
 	}
 	ring, err := unlock()
 	if err != nil {

@@ -3,6 +3,7 @@ package account
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"mailcrypt/dcrypt"
 	"mailcrypt/keys"
 	"mailcrypt/storage"
+	"mailcrypt/storage/maildir"
 	"mailcrypt/userdb"
 )
 
@@ -69,18 +71,10 @@ func Resolve(d Defaults, u *userdb.User, password []byte) (Settings, error) {
 		s.Home = r.expand("mail_home", d.MailHome)
 		r.vars.Home = s.Home
 	}
-	if s.Home == "" && r.err == nil {
-		r.fail("mail_home", "the user has no home")
-	}
-	location := d.MailLocation
-	if v := u.Fields["mail"]; v != "" {
-		location = v
-	}
-	s.MailLocation = r.expand("mail", location)
-	s.AttributeDict = r.expand("mail_attribute_dict", d.AttributeDict)
-	s.Store.Compression, s.Store.Level = d.Compression, d.Level
-	s.Store.MaxSize = d.AppendLimit
+	r.places(&s)
+	r.compression(&s)
 	r.crypt(&s)
+	r.known()
 	if r.err != nil {
 		s.Keys.Password.Clear()
 		return Settings{}, fmt.Errorf("%w: user %s: %w", ErrSettings, u.Name, r.err)
@@ -171,12 +165,14 @@ func (r *resolver) crypt(s *Settings) {
 	s.Store.Rounds = r.number("message_rounds", 1, 100_000)
 	c := &s.Keys
 	c.NoGenerate = s.Store.Version == 1
-	if name, ok := r.value("curve"); ok && name != "" && s.Store.Version == 2 {
+	if name, ok := r.value("curve"); ok && name != "" {
 		curve, err := dcrypt.ParseCurve(name)
 		if err != nil {
 			r.fail("mail_crypt_curve", err.Error())
 		}
-		c.Curve = curve
+		if s.Store.Version == 2 { // else no key is made
+			c.Curve = curve
+		}
 	}
 	c.Seal.Rounds = r.number("seal_rounds", 1, 10_000_000)
 	if h, ok := r.value("seal_hash"); ok {
@@ -191,12 +187,16 @@ func (r *resolver) crypt(s *Settings) {
 	if text, ok := r.value("global_public_key"); ok && text != "" {
 		pub, err := dcrypt.ParsePublicKey(dcrypt.DecodeKeySetting([]byte(text)))
 		if err != nil {
+			c.NoGenerate = true // users' keys would be no substitute
 			s.SaveErr = fmt.Errorf("%w: user %s: mail_crypt_global_public_key: %w", ErrSettings, s.User, err)
 		}
 		c.Global = pub
 	}
 	_, sealedByKey := r.value("private_key")
 	c.RequireSealed = r.boolean("require_encrypted_user_key", c.Password.Wanted() || sealedByKey)
+	if sealedByKey && len(c.SealKeys) == 0 {
+		c.RequireSealed = true // the key that is to seal does not load; that is no reason to do without
+	}
 	switch v, _ := r.value("before_first_login"); v {
 	case "", "defer":
 	case "unsealed":
@@ -211,6 +211,94 @@ func (r *resolver) crypt(s *Settings) {
 		}
 		s.KeepUnlocked = d
 	}
+}
+
+// places finds where the user's files are, and refuses what could not be opened, or would be
+// opened somewhere else.
+func (r *resolver) places(s *Settings) {
+	switch {
+	case r.err != nil:
+		return
+	case s.Home == "":
+		r.fail("mail_home", "the user has no home")
+		return
+	case !filepath.IsAbs(s.Home) || strings.ContainsRune(s.Home, 0):
+		r.fail("mail_home", "is not an absolute path")
+		return
+	}
+	location, dict := r.d.MailLocation, r.d.AttributeDict
+	if v := r.fields["mail"]; v != "" {
+		location = v
+	}
+	if v, ok := r.fields["mail_attribute_dict"]; ok {
+		dict = v
+	}
+	s.MailLocation = r.expand("mail", location)
+	s.AttributeDict = r.expand("mail_attribute_dict", dict)
+	if r.err != nil {
+		return
+	}
+	if _, err := maildir.ParseLocation(s.MailLocation, s.Home); err != nil {
+		r.fail("mail", err.Error())
+	}
+	driver, path, _ := strings.Cut(s.AttributeDict, ":")
+	path, _, _ = strings.Cut(path, ":")
+	if s.AttributeDict != "" && (driver != "bolt" && driver != "file" || !filepath.IsAbs(path) && !strings.HasPrefix(path, "~/")) {
+		r.fail("mail_attribute_dict", "is not bolt:PATH or file:PATH, with an absolute path or one that begins with ~/")
+	}
+}
+
+// compression reads the fields zlib_save and zlib_save_level.
+func (r *resolver) compression(s *Settings) {
+	s.Store.Compression, s.Store.Level = r.d.Compression, r.d.Level
+	if v, ok := r.fields["zlib_save"]; ok {
+		m, err := compress.ParseMethod(v)
+		if err != nil {
+			r.fail("zlib_save", err.Error())
+		}
+		if m != s.Store.Compression {
+			s.Store.Compression, s.Store.Level = m, compress.Level{}
+		}
+	}
+	if v, ok := r.fields["zlib_save_level"]; ok && r.err == nil {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			r.fail("zlib_save_level", "must be a number")
+			return
+		}
+		if s.Store.Level, err = compress.NewLevel(s.Store.Compression, n); err != nil {
+			r.fail("zlib_save_level", err.Error())
+		}
+	}
+}
+
+// known refuses fields of mail_crypt that nobody reads: a slip in the name of a field that
+// asks for encryption must not leave a user's mail in clear.
+func (r *resolver) known() {
+	for name := range r.fields {
+		if crypt, ok := strings.CutPrefix(name, "mail_crypt_"); ok && !knownCrypt(crypt) {
+			r.fail(name, "is no setting")
+		}
+	}
+}
+
+// knownCrypt knows the settings of mail_crypt without their prefix, and those of Dovecot's
+// that mean nothing here.
+func knownCrypt(name string) bool {
+	switch name {
+	case "save_version", "curve", "private_password", "require_encrypted_user_key", "before_first_login",
+		"seal_rounds", "seal_hash", "message_rounds", "keep_unlocked", "global_public_key",
+		"acl_require_secure_key_sharing":
+		return true
+	}
+	name = strings.TrimSuffix(name, "_password")
+	for _, base := range []string{"private_key", "global_private_key", "public_key"} {
+		if number, ok := strings.CutPrefix(name, base); ok {
+			n, err := strconv.Atoi(number)
+			return number == "" || err == nil && n >= 2 && strconv.Itoa(n) == number
+		}
+	}
+	return false
 }
 
 // saveVersion is 0 where it is set nowhere. Dovecot's users also write the field

@@ -1,10 +1,12 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"mailcrypt/account"
 	"mailcrypt/keys"
@@ -24,6 +26,38 @@ type Local struct {
 	Users    Users
 	Build    string // version of the program
 	Daemon   bool
+
+	mu    sync.Mutex
+	turns map[string]chan struct{} // of the users whose keys are being changed
+}
+
+// turn waits until nobody else changes a user's keys. Two changes at once could take one
+// another's seals, and one another's login hash, for their own.
+func (l *Local) turn(ctx context.Context, user string) (done func(), err error) {
+	for {
+		l.mu.Lock()
+		if l.turns == nil {
+			l.turns = map[string]chan struct{}{}
+		}
+		busy := l.turns[user]
+		if busy == nil {
+			mine := make(chan struct{})
+			l.turns[user] = mine
+			l.mu.Unlock()
+			return func() {
+				l.mu.Lock()
+				delete(l.turns, user)
+				l.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		l.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrTemporary, ctx.Err())
+		}
+	}
 }
 
 // Status implements Service.
@@ -45,10 +79,10 @@ func (l *Local) lookup(ctx context.Context, name string) (*userdb.User, error) {
 	return u, nil
 }
 
-// seal turns a password as given into the secret of a seal.
+// seal turns a password as given into the secret of a seal, which the caller clears.
 func (l *Local) seal(u *userdb.User, p Password) (keys.Secret, error) {
 	if !p.Login {
-		return keys.NewSecret(p.Secret), nil
+		return keys.NewSecret(bytes.Clone(p.Secret)), nil
 	}
 	s, err := l.Accounts.Settings(u, p.Secret)
 	if err != nil {
@@ -65,16 +99,25 @@ func (l *Local) Reseal(ctx context.Context, r ResealRequest) (ResealResult, erro
 	if (r.New == nil) == !r.Open {
 		return ResealResult{}, fmt.Errorf("%w: give a new password, or ask to leave the keys without one", ErrUsage)
 	}
+	if r.New != nil && len(r.New.Secret) == 0 {
+		return ResealResult{}, fmt.Errorf("%w: the new password is empty; to leave the keys without one, ask for that", ErrUsage)
+	}
 	u, err := l.lookup(ctx, r.User)
 	if err != nil {
 		return ResealResult{}, err
 	}
+	done, err := l.turn(ctx, u.Name)
+	if err != nil {
+		return ResealResult{}, err
+	}
+	defer done()
 	var old []keys.Secret
 	for _, p := range r.Old {
 		s, err := l.seal(u, p)
 		if err != nil {
 			return ResealResult{}, err
 		}
+		defer s.Clear()
 		old = append(old, s)
 	}
 	to := keys.Seal{Open: r.Open}
@@ -82,6 +125,7 @@ func (l *Local) Reseal(ctx context.Context, r ResealRequest) (ResealResult, erro
 		if to.Password, err = l.seal(u, *r.New); err != nil {
 			return ResealResult{}, err
 		}
+		defer to.Password.Clear()
 	}
 	var result ResealResult
 	err = l.Accounts.Keys(ctx, u, func(k *keys.Keys) error {
@@ -118,10 +162,16 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 	if len(r.New) == 0 {
 		return ResealResult{}, fmt.Errorf("%w: the new password is empty", ErrUsage)
 	}
-	if _, err := l.lookup(ctx, r.User); err != nil {
+	u, err := l.lookup(ctx, r.User)
+	if err != nil {
 		return ResealResult{}, err
 	}
-	u, err := l.Users.Authenticate(ctx, r.User, r.Old)
+	done, err := l.turn(ctx, u.Name)
+	if err != nil {
+		return ResealResult{}, err
+	}
+	defer done()
+	u, err = l.Users.Authenticate(ctx, r.User, r.Old)
 	switch {
 	case errors.Is(err, userdb.ErrAuth):
 		return ResealResult{}, fmt.Errorf("%w for user %s; nothing was changed", ErrPassword, r.User)
@@ -134,18 +184,21 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 	}
 	var result ResealResult
 	err = l.Accounts.Keys(ctx, u, func(k *keys.Keys) error {
-		prepared, err := l.prepare(ctx, u, k, r)
-		result = prepared
+		change, err := l.prepare(ctx, u, k, r)
+		if change != nil {
+			result = keyResults(change.Keys)
+		}
 		if err != nil {
 			return err
 		}
-		if err := l.Users.SetPassword(ctx, u.Name, hash); err != nil {
-			_, undo := k.Rollback(ctx)
-			return errors.Join(err, undo)
+		if err := l.Users.SetPassword(ctx, r.User, hash); err != nil {
+			return errors.Join(err, l.undo(ctx, change, r))
 		}
 		result.LoginChanged = true
-		_, err = k.Commit(ctx)
-		return err
+		if err := change.Commit(ctx); err != nil {
+			return fmt.Errorf("the login password is the new one; the next login completes the keys: %w", err)
+		}
+		return nil
 	})
 	switch {
 	case errors.Is(err, ErrPassword), errors.Is(err, ErrPartly), errors.Is(err, ErrTemporary):
@@ -156,30 +209,42 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 	return result, nil
 }
 
+// undo forgets new seals after the login hash could not be changed. A failed sync leaves open
+// whether it was: unless the old password demonstrably counts and the new one does not, both
+// seals stay, and whichever password logs in opens the keys.
+func (l *Local) undo(ctx context.Context, change *keys.Change, r SetPasswordRequest) error {
+	ctx = context.WithoutCancel(ctx)
+	if _, err := l.Users.Authenticate(ctx, r.User, r.New); !errors.Is(err, userdb.ErrAuth) {
+		return nil
+	}
+	if _, err := l.Users.Authenticate(ctx, r.User, r.Old); err != nil {
+		return nil
+	}
+	return change.Rollback(ctx)
+}
+
 // prepare stores new seals where the seal hangs on the login password. A key that the old
 // password does not open stops the change before anything counts.
-func (l *Local) prepare(ctx context.Context, u *userdb.User, k *keys.Keys, r SetPasswordRequest) (ResealResult, error) {
+func (l *Local) prepare(ctx context.Context, u *userdb.User, k *keys.Keys, r SetPasswordRequest) (*keys.Change, error) {
 	was, err := l.Accounts.Settings(u, r.Old)
 	if err != nil {
-		return ResealResult{}, fmt.Errorf("%w: %w", ErrTemporary, err)
+		return nil, fmt.Errorf("%w: %w", ErrTemporary, err)
 	}
 	defer was.Keys.Password.Clear()
 	is, err := l.Accounts.Settings(u, r.New)
 	if err != nil {
-		return ResealResult{}, fmt.Errorf("%w: %w", ErrTemporary, err)
+		return nil, fmt.Errorf("%w: %w", ErrTemporary, err)
 	}
 	defer is.Keys.Password.Clear()
 	if !is.Keys.Password.Known() || string(is.Keys.Password.Bytes()) == string(was.Keys.Password.Bytes()) {
-		return ResealResult{}, nil // the seals hang on something else
+		return &keys.Change{}, nil // the seals hang on something else
 	}
-	list, err := k.Prepare(ctx, []keys.Secret{was.Keys.Password}, keys.Seal{Password: is.Keys.Password})
+	change, err := k.Prepare(ctx, []keys.Secret{was.Keys.Password}, keys.Seal{Password: is.Keys.Password, PasswordOnly: true})
 	if err != nil {
-		return ResealResult{}, err
+		return change, err
 	}
-	result := keyResults(list)
-	if err := result.failed(); err != nil {
-		_, undo := k.Rollback(ctx)
-		return result, errors.Join(fmt.Errorf("%w; nothing was changed", err), undo)
+	if err := keyResults(change.Keys).failed(); err != nil {
+		return change, errors.Join(fmt.Errorf("%w; nothing was changed", err), change.Rollback(ctx))
 	}
-	return result, nil
+	return change, nil
 }

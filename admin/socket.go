@@ -102,7 +102,8 @@ func (s *Server) accept() {
 		}
 		s.wg.Go(func() {
 			defer c.Close()
-			stop := context.AfterFunc(s.ctx, func() { c.Close() })
+			// No further request is read; the one under way is answered.
+			stop := context.AfterFunc(s.ctx, func() { c.CloseRead() })
 			defer stop()
 			if err := s.serve(c); err != nil && s.ctx.Err() == nil {
 				s.log.Warn("admin socket", "err", err)
@@ -143,6 +144,7 @@ func (s *Server) serve(c *net.UnixConn) error {
 	for in.Scan() {
 		var req request
 		if err := json.Unmarshal(in.Bytes(), &req); err != nil {
+			clear(in.Bytes())
 			return out.Encode(response{Error: &wireError{"usage", "the request is not a line of JSON"}})
 		}
 		result, err := s.do(req)
@@ -237,14 +239,14 @@ func remote[R any](c *Client, do string, args any) (R, error) {
 	}
 	defer clear(raw)
 	if err := c.out.Encode(request{do, raw}); err != nil {
-		return result, fmt.Errorf("admin: asking the daemon: %w", err)
+		return result, fmt.Errorf("%w: asking the daemon: %w", ErrTemporary, err)
 	}
 	line, err := c.in.ReadBytes('\n')
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return result, fmt.Errorf("%w: the daemon went away: %w", ErrTemporary, err)
+		return result, fmt.Errorf("%w: the daemon went away and may have done it, or not: ask again: %w", ErrTemporary, err)
 	}
 	var resp response
 	if err := json.Unmarshal(line, &resp); err != nil {
