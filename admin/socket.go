@@ -252,6 +252,9 @@ func remote[R any](c *Client, do string, args any) (R, error) {
 	if err := json.Unmarshal(line, &resp); err != nil {
 		return result, fmt.Errorf("admin: the daemon's answer: %w", err)
 	}
+	if resp.Result == nil && resp.Error == nil {
+		return result, fmt.Errorf("%w: the daemon's answer says nothing", ErrTemporary)
+	}
 	if resp.Result != nil {
 		if err := json.Unmarshal(resp.Result, &result); err != nil {
 			return result, fmt.Errorf("admin: the daemon's answer: %w", err)

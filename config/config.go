@@ -4,20 +4,24 @@
 //
 // The file is TOML. An unknown or malformed setting is an error that names the file, the
 // line and the setting. Relative paths are relative to the file. A value of [mail_crypt]
-// or [tls] that begins with "<" names a file that holds the value; one newline at its end is
-// dropped.
+// that begins with "<" names a file that holds the value; one newline at its end is dropped.
+// The files of [tls] may be written with that "<" too, as Dovecot wants them.
 package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
 )
 
 // Config is a configuration as read. Paths are absolute; variables such as %u, %h and ~ are
@@ -98,7 +102,11 @@ type Error struct {
 	Line    int    // 0 where it is not known
 	Setting string // as in the file, with its table
 	Reason  string
+	Err     error // what is behind it, where that is an error of its own
 }
+
+// Unwrap returns the error behind it.
+func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) Error() string {
 	place := e.File
@@ -118,23 +126,37 @@ const maxSize = 4 << 20
 func Load(path string) (*Config, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, &Error{File: path, Reason: err.Error(), Err: err}
 	}
-	fi, err := os.Stat(abs)
+	text, err := readFile(abs, maxSize)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, &Error{File: abs, Reason: "is not a regular file"}
-	}
-	if fi.Size() > maxSize {
-		return nil, &Error{File: abs, Reason: "is larger than 4 MiB"}
-	}
-	text, err := os.ReadFile(abs)
-	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, &Error{File: abs, Reason: err.Error(), Err: err}
 	}
 	return parse(abs, text)
+}
+
+// readFile reads a regular file of at most limit bytes. Others could keep a reader waiting,
+// or give nothing without an error.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, errors.Unwrap(err) // without the path, which the caller names
+	}
+	defer f.Close()
+	switch fi, err := f.Stat(); {
+	case err != nil:
+		return nil, err
+	case !fi.Mode().IsRegular():
+		return nil, errors.New("is not a regular file")
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(b)) > limit:
+		return nil, fmt.Errorf("is larger than %d KiB", limit>>10)
+	}
+	return b, nil
 }
 
 // parse reads the text of a file; path says what relative paths are relative to.
@@ -154,7 +176,9 @@ func parse(path string, text []byte) (*Config, error) {
 	r := &reader{c: c, path: path, dir: filepath.Dir(path), lines: bytes.Split(text, []byte("\n"))}
 	r.table("", tree)
 	c.finish(r)
-	slices.SortStableFunc(r.errs, func(a, b error) int { return a.(*Error).Line - b.(*Error).Line })
+	// In the order of the file; what is missing comes last.
+	place := func(err error) int { return cmp.Or(err.(*Error).Line, math.MaxInt) }
+	slices.SortStableFunc(r.errs, func(a, b error) int { return cmp.Compare(place(a), place(b)) })
 	if err := errors.Join(r.errs...); err != nil {
 		return nil, err
 	}

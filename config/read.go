@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,7 +31,16 @@ func (r *reader) table(prefix string, tree map[string]any) {
 				r.table(key, sub)
 				continue
 			}
-			r.fail("", key, "unknown table"+near(key, tables))
+			switch {
+			case prefix == "" && key == "mailbox":
+				r.fail("", key, "is written as [[mailbox]], once for each folder")
+			case prefix == "" && isSetting("", key), prefix != "" && isSetting(prefix, key):
+				r.fail(prefix, key, "is a setting, not a table")
+			case prefix == "":
+				r.fail("", key, "unknown table"+near(key, tables))
+			default:
+				r.fail(prefix, key, "unknown setting"+near(key, names(prefix)))
+			}
 			continue
 		case []any:
 			if prefix == "" && key == "mailbox" {
@@ -59,7 +67,14 @@ func (r *reader) mailboxes(list []any) {
 	}
 }
 
+// isSetting reports whether a table has a setting of a name.
+func isSetting(table, name string) bool { return slices.Contains(names(table), name) }
+
 func (r *reader) setting(table, key string, value any) {
+	if table == "" && slices.Contains(tables, key) {
+		r.fail("", key, "is a table: write ["+key+"] and its settings below")
+		return
+	}
 	if table == "mail_crypt" {
 		r.crypt(key, value)
 		return
@@ -123,25 +138,20 @@ func (r *reader) fromFile(text string) (string, error) {
 	if !ok {
 		return text, nil
 	}
-	f, err := os.Open(r.resolve(strings.TrimSpace(name)))
+	name = r.resolve(strings.TrimSpace(name))
+	b, err := readFile(name, maxValue)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("the file %s: %w", name, err)
 	}
-	defer f.Close()
-	b := make([]byte, 64<<10+1)
-	n := 0
-	for n < len(b) {
-		k, err := f.Read(b[n:])
-		n += k
-		if err != nil {
-			break
-		}
+	value := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	if value == "" { // an empty password, say, protects nothing
+		return "", fmt.Errorf("the file %s is empty", name)
 	}
-	if n == len(b) {
-		return "", fmt.Errorf("%s is larger than 64 KiB", name)
-	}
-	return strings.TrimSuffix(strings.TrimSuffix(string(b[:n]), "\n"), "\r"), nil
+	return value, nil
 }
+
+// maxValue bounds a value that is in a file of its own.
+const maxValue = 64 << 10
 
 // resolve makes a path absolute, relative to the file.
 func (r *reader) resolve(path string) string {
@@ -160,32 +170,51 @@ func (r *reader) fail(table, key, reason string) {
 }
 
 // line finds the line of a setting, or 0. The TOML library tells lines only of syntax
-// errors.
+// errors. A setting within an inline table is on the line of the table.
 func (r *reader) line(table, key string) int {
-	now, boxes, dotted := "", -1, table+"."+key
+	now, boxes, inline := "", -1, 0
 	for i, l := range r.lines {
 		l = bytes.TrimSpace(l)
 		if h, ok := bytes.CutPrefix(l, []byte("[")); ok {
 			h, _, _ = bytes.Cut(bytes.TrimPrefix(h, []byte("[")), []byte("]"))
-			now = strings.Trim(string(bytes.TrimSpace(h)), `"`)
+			now = plainKey(h)
 			if now == "mailbox" {
 				boxes++
 			}
-			if table == "" && now == key {
+			if table == "" && now == key || table != "" && now == table+"."+key {
 				return i + 1
 			}
 			continue
 		}
 		name, _, ok := bytes.Cut(l, []byte("="))
-		n := strings.Trim(string(bytes.TrimSpace(name)), `"'`)
-		if !ok || n != key && n != dotted {
+		if !ok {
 			continue
 		}
-		if now == table && (table != "mailbox" || boxes == r.mailbox) || now == "" && n == dotted {
+		n := plainKey(name)
+		if now != "" {
+			n = now + "." + n
+		}
+		want := key
+		if table != "" {
+			want = table + "." + key
+		}
+		if (n == want || strings.HasPrefix(n, want+".")) && (table != "mailbox" || boxes == r.mailbox) {
 			return i + 1
 		}
+		if n == table && table != "" {
+			inline = i + 1
+		}
 	}
-	return 0
+	return inline
+}
+
+// plainKey takes quotes and blanks off a key, which may be dotted.
+func plainKey(b []byte) string {
+	parts := strings.Split(string(b), ".")
+	for i, p := range parts {
+		parts[i] = strings.Trim(strings.TrimSpace(p), `"'`)
+	}
+	return strings.Join(parts, ".")
 }
 
 func sortedKeys(m map[string]any) []string {

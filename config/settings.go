@@ -47,8 +47,8 @@ var Settings = []Setting{
 	{"lmtp", "message_size_limit", "none", "largest message that is taken", size(func(c *Config) *int64 { return &c.LMTP.MessageSizeLimit })},
 	{"lmtp", "recipient_delimiter", "+", "what stands between a user and a detail; empty: no details", text(func(c *Config) *string { return &c.LMTP.RecipientDelimiter })},
 
-	{"tls", "cert", "", "PEM file of the certificate and its chain", path(func(c *Config) *string { return &c.TLS.Cert })},
-	{"tls", "key", "", "PEM file of its key", path(func(c *Config) *string { return &c.TLS.Key })},
+	{"tls", "cert", "", "PEM file of the certificate and its chain", tlsFile(func(c *Config) *string { return &c.TLS.Cert })},
+	{"tls", "key", "", "PEM file of its key", tlsFile(func(c *Config) *string { return &c.TLS.Key })},
 
 	{"auth", "disable_plaintext_auth", "true", "refuse passwords without TLS; loopback is exempt", boolean(func(c *Config) *bool { return &c.Auth.DisablePlaintext })},
 	{"auth", "username_format", "%Lu", "how a login name becomes a user name", text(func(c *Config) *string { return &c.Auth.UsernameFormat })},
@@ -101,6 +101,17 @@ func path(f func(*Config) *string) func(*reader, any) error {
 		}
 		*f(r.c) = r.resolve(s)
 		return nil
+	}
+}
+
+// tlsFile is a path, which Dovecot writes with a "<" before it.
+func tlsFile(f func(*Config) *string) func(*reader, any) error {
+	set := path(f)
+	return func(r *reader, v any) error {
+		if s, ok := v.(string); ok {
+			v = strings.TrimSpace(strings.TrimPrefix(s, "<"))
+		}
+		return set(r, v)
 	}
 }
 

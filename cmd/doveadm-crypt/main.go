@@ -14,7 +14,6 @@ import (
 
 	"mailcrypt/admin"
 	"mailcrypt/config"
-	"mailcrypt/internal/durable"
 	"mailcrypt/internal/system"
 )
 
@@ -48,11 +47,14 @@ func status(err error) int {
 		return exitData
 	case errors.As(err, &c):
 		return exitConfig
-	case errors.Is(err, admin.ErrTemporary), errors.Is(err, durable.ErrLocked):
-		return exitTemporary
+	case errors.Is(err, errCommandLine):
+		return exitUsage
 	}
-	return exitUsage
+	return exitTemporary // whatever it is, it may pass
 }
+
+// errCommandLine marks what cobra has to say of the command line.
+var errCommandLine = errors.New("see --help")
 
 // A tool is what every command shares.
 type tool struct {
@@ -62,6 +64,7 @@ type tool struct {
 	stderr io.Writer
 	debug  bool
 	in     *lines // secrets from stdin
+	began  bool   // the command line made sense
 }
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -71,6 +74,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(context.Background())
+	if err != nil && !t.began {
+		err = fmt.Errorf("%w; %w", err, errCommandLine)
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "doveadm-crypt:", err)
 	}
@@ -85,6 +91,7 @@ func (t *tool) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.PersistentPreRun = func(*cobra.Command, []string) { t.began = true }
 	root.PersistentFlags().StringVarP(&t.config, "config", "c", "/etc/mailcryptd/mailcryptd.toml", "configuration `FILE`")
 	root.PersistentFlags().BoolVarP(&t.debug, "debug", "D", false, "log what happens")
 	mailbox := &cobra.Command{Use: "mailbox", Short: "Dovecot's forms of the commands"}

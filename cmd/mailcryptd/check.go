@@ -73,6 +73,12 @@ func check(ctx context.Context, c *config.Config) (warnings []string, err error)
 		if s.SaveErr != nil {
 			errs = append(errs, s.SaveErr)
 		}
+		if s.ReadErr != nil {
+			errs = append(errs, s.ReadErr)
+		}
+		if err := system.CheckUser(u); err != nil {
+			errs = append(errs, err)
+		}
 		if w := rivalDictionary(s); w != "" {
 			warnings = append(warnings, w)
 		}

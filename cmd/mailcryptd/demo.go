@@ -41,10 +41,7 @@ messages; then serve it and say what to try. Where DIR is a demo already, serve 
 				dir = args[0]
 			}
 			hideMemory()
-			if err := runDemo(cmd.Context(), dir, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
-				return &statusError{exitFail, err}
-			}
-			return nil
+			return failed(runDemo(cmd.Context(), dir, cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
 }

@@ -43,10 +43,7 @@ func serveCommand() *cobra.Command {
 			}
 			hideMemory()
 			smallHeap()
-			if err := serve(cmd.Context(), c, cmd.ErrOrStderr(), nil); err != nil {
-				return &statusError{exitFail, err}
-			}
-			return nil
+			return failed(serve(cmd.Context(), c, cmd.ErrOrStderr(), nil))
 		},
 	}
 	configFlag(c, &path)
@@ -59,6 +56,19 @@ func smallHeap() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(60)
 	}
+}
+
+// failed gives what ended the daemon its exit status: systemd must not start it again and
+// again where the configuration is wrong.
+func failed(err error) error {
+	var c *config.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &c):
+		return &statusError{exitConfig, err}
+	}
+	return &statusError{exitFail, err}
 }
 
 // hideMemory keeps keys out of core files and from other processes of the same user.

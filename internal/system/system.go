@@ -112,18 +112,26 @@ func Defaults(c *config.Config) (account.Defaults, error) {
 			Create: m.Auto != "no", Subscribe: m.Auto == "subscribe"})
 	}
 	// A setting that is wrong for everybody is wrong now, not at somebody's login.
-	_, err = account.Resolve(d, &userdb.User{Name: "user@example.org", Home: "/nonexistent", UID: -1, GID: -1}, []byte("check"))
-	return d, err
+	s, err := account.Resolve(d, &userdb.User{Name: "user@example.org", Home: "/nonexistent", UID: -1, GID: -1}, []byte("check"))
+	for _, err := range []error{err, s.SaveErr, s.ReadErr} {
+		if err != nil {
+			return d, &config.Error{File: c.Path, Reason: err.Error(), Err: err}
+		}
+	}
+	return d, nil
 }
 
 // Login checks a password and opens the user's mail. It is imapd's Authenticator.
-func (s *System) Login(ctx context.Context, name string, password []byte, _ net.Addr) (*account.Login, error) {
+func (s *System) Login(ctx context.Context, name string, password []byte, from net.Addr) (*account.Login, error) {
 	u, err := s.Users.Authenticate(ctx, name, password)
 	switch {
 	case errors.Is(err, userdb.ErrAuth):
 		return nil, fmt.Errorf("%w: user %q", account.ErrAuth, name)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", account.ErrTemporary, err)
+	}
+	if err := allowed(u, from); err != nil {
+		return nil, fmt.Errorf("%w: %w", account.ErrAuth, err)
 	}
 	return s.Accounts.Login(ctx, u, password)
 }

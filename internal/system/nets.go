@@ -1,0 +1,87 @@
+package system
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"mailcrypt/userdb"
+)
+
+// allowed holds a login against the user's field allow_nets (Dovecot:
+// auth_request_validate_networks): networks, or addresses alone, separated by commas;
+// "local" stands for connections that have no address. What is no network admits nobody,
+// and so does an empty field. It is looked at after the password, so that it tells nothing
+// to those who do not know that.
+func allowed(u *userdb.User, from net.Addr) error {
+	field, ok := u.Fields["allow_nets"]
+	if !ok {
+		return nil
+	}
+	nets, err := userdb.Expand(field, userdb.Vars{User: u.Name, Home: u.Home})
+	if err != nil {
+		return fmt.Errorf("user %s: allow_nets: %w", u.Name, err)
+	}
+	addr, remote := address(from)
+	for n := range strings.SplitSeq(string(nets), ",") {
+		n = strings.TrimSpace(n)
+		if !remote {
+			if n == "local" {
+				return nil
+			}
+			continue
+		}
+		if p, err := network(n); err == nil && p.Contains(addr) {
+			return nil
+		}
+	}
+	return fmt.Errorf("user %s: allow_nets does not list %v", u.Name, from)
+}
+
+// CheckUser looks at those of a user's fields that are not settings of the account.
+func CheckUser(u *userdb.User) error {
+	field, ok := u.Fields["allow_nets"]
+	if !ok {
+		return nil
+	}
+	nets, err := userdb.Expand(field, userdb.Vars{User: u.Name, Home: u.Home})
+	if err != nil {
+		return fmt.Errorf("user %s: allow_nets: %w", u.Name, err)
+	}
+	for n := range strings.SplitSeq(string(nets), ",") {
+		n = strings.TrimSpace(n)
+		if _, err := network(n); err != nil && n != "local" {
+			return fmt.Errorf("user %s: allow_nets: %q is no network", u.Name, n)
+		}
+	}
+	return nil
+}
+
+// network reads a network, or one address.
+func network(s string) (netip.Prefix, error) {
+	if !strings.Contains(s, "/") {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p, err
+}
+
+// address is the client's address, without the zone of a link; an IPv4 address in IPv6 form
+// is the IPv4 address.
+func address(from net.Addr) (netip.Addr, bool) {
+	tcp, ok := from.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	a, ok := netip.AddrFromSlice(tcp.IP)
+	return a.Unmap(), ok
+}
