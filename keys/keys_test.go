@@ -340,3 +340,30 @@ func TestClosedRing(t *testing.T) {
 		t.Errorf("a closed ring: %v, want ErrClosed", err)
 	}
 }
+
+// TestKeyOfAnotherFolder puts one folder's private key in the place of another's: the first
+// folder's mail must stay readable.
+func TestKeyOfAnotherFolder(t *testing.T) {
+	ctx := context.Background()
+	d := openDict(t)
+	k := New(d, inbox, config(Config{Password: password("pw")}), nil)
+	unlock(t, k, Secret{})
+	side := mailbox.NewGUID()
+	inboxKey, err := k.PublicKey(ctx, inbox, Secret{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sideKey, err := k.PublicKey(ctx, side, Secret{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := value(t, d, folderLevel(side).private(sideKey.ID().String()))
+	set(t, d, folderLevel(inbox).private(inboxKey.ID().String()), text)
+	r := unlock(t, k, Secret{})
+	if err := readable(t, inboxKey, r); !errors.Is(err, dcrypt.ErrNoKey) {
+		t.Errorf("INBOX, whose key is gone: %v, want ErrNoKey", err)
+	}
+	if err := readable(t, sideKey, r); err != nil {
+		t.Error("the folder whose key stands twice: ", err)
+	}
+}

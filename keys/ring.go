@@ -48,13 +48,17 @@ func newRing(k *Keys, fixed []*dcrypt.PrivateKey) *Ring {
 type State struct {
 	UserKeys int // user keys that are stored
 	Opened   int // of these, opened
+	// Unproven says that the secret opened no key though there is one to open: such a login
+	// changes nothing.
+	Unproven bool
 	// Repaired says in words what was found wrong and mended at this login: keys made,
 	// sealed, replaced. For the log.
 	Repaired []string
 }
 
-// Locked reports that keys are there and the secret opened none.
-func (s State) Locked() bool { return s.UserKeys > 0 && s.Opened == 0 }
+// Locked reports that keys are there and the secret opened none. Keys that lie open may
+// read all the same.
+func (s State) Locked() bool { return s.Unproven || s.UserKeys > 0 && s.Opened == 0 }
 
 // State returns what unlocking found.
 func (r *Ring) State() State { return r.state }
@@ -98,7 +102,8 @@ func (r *Ring) open(n namedKey) (*dcrypt.PrivateKey, error) {
 	if key := r.folder[id]; key != nil {
 		return key, nil
 	}
-	sum := sha256.Sum256(n.text)
+	// With its name: the same text may stand under another one, where it belongs.
+	sum := sha256.Sum256(append([]byte(n.record.id), n.text...))
 	if err := r.bad[sum]; err != nil {
 		return nil, err
 	}

@@ -14,8 +14,8 @@ const (
 	// maxUserKeys bounds how many user keys are looked at.
 	maxUserKeys = 1000
 	// unlockRounds bounds what one login spends on password seals beside the active key's,
-	// some eight seconds of a core: a stored number must not decide how long a login takes.
-	unlockRounds = 20_000_000
+	// some four seconds of a core: a stored number must not decide how long a login takes.
+	unlockRounds = 10_000_000
 )
 
 // A userRecord is a stored user key with the seal that a password change has prepared.
@@ -52,7 +52,8 @@ func (k *Keys) Unlock(ctx context.Context, secret Secret) (*Ring, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	if r.judge(opened, records) {
+	r.state.Unproven = !r.judge(opened, records)
+	if !r.state.Unproven {
 		k.mend(ctx, r, c, opened, secret)
 	}
 	return r, nil
