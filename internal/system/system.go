@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"mailcrypt/account"
 	"mailcrypt/admin"
@@ -28,6 +29,10 @@ import (
 // LockName is the file of the instance lock in the state directory.
 const LockName = "instance.lock"
 
+// lockWait is how long Open waits for the lock: a command is done in less, and a process that
+// was just killed holds it for a moment longer than it lives.
+const lockWait = 2 * time.Second
+
 // A System is a user database and the users' mail, open. Close it.
 type System struct {
 	Users    *userdb.PasswdFile
@@ -38,7 +43,7 @@ type System struct {
 }
 
 // Open opens what a configuration describes. The error wraps durable.ErrLocked where
-// another process of this configuration runs.
+// another process of this configuration goes on running.
 func Open(c *config.Config, log *slog.Logger) (_ *System, err error) {
 	if err := durable.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state_dir: %w", err)
@@ -53,7 +58,9 @@ func Open(c *config.Config, log *slog.Logger) (_ *System, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if s.lock, err = durable.LockFile(filepath.Join(c.StateDir, LockName)); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	if s.lock, err = durable.LockFileContext(ctx, filepath.Join(c.StateDir, LockName)); err != nil {
 		return nil, fmt.Errorf("another mailcryptd or doveadm-crypt runs with state_dir %s: %w", c.StateDir, err)
 	}
 	if s.Users, err = userdb.OpenPasswdFile(c.UserDB.PasswdFile, userdb.Options{Log: log, UsernameFormat: c.Auth.UsernameFormat}); err != nil {
