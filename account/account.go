@@ -152,6 +152,9 @@ func (a *account) load(ctx context.Context, s Settings) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := a.makeHome(s); err != nil {
+		return err
+	}
 	options := maildir.Options{Logger: a.reg.log.With("user", s.User), Watcher: a.reg.watcher}
 	if s.Separator != "" {
 		options.Separator = s.Separator[0]

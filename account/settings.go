@@ -43,6 +43,7 @@ type Folder struct {
 type Settings struct {
 	User          string
 	Home          string
+	UID, GID      int    // of a home that root makes; -1 is that of the directory above
 	MailLocation  string // expanded, but for ~
 	AttributeDict string // expanded, but for ~
 	Separator     string
@@ -65,7 +66,7 @@ var ErrSettings = errors.New("account: settings cannot be used")
 func Resolve(d Defaults, u *userdb.User, password []byte) (Settings, error) {
 	r := resolver{d: d, fields: u.Fields}
 	r.vars = userdb.Vars{User: u.Name, Home: u.Home, Password: password, HasPassword: password != nil}
-	s := Settings{User: u.Name, Separator: d.Separator, AppendLimit: d.AppendLimit, Folders: d.Folders}
+	s := Settings{User: u.Name, UID: u.UID, GID: u.GID, Separator: d.Separator, AppendLimit: d.AppendLimit, Folders: d.Folders}
 	s.Home = u.Home
 	if s.Home == "" {
 		s.Home = r.expand("mail_home", d.MailHome)

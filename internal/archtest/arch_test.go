@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"storage":             {"mailbox", "compress", "dcrypt", "internal/crlf"},
 	"storage/maildir":     {"mailbox", "storage", "index", "internal/durable"},
 	"storage/storagetest": {"mailbox", "storage", "compress"},
-	"account":             {"storage", "storage/maildir", "attrdict", "keys", "dcrypt", "compress", "mailbox", "userdb", "internal/secret"},
+	"account":             {"internal/durable", "storage", "storage/maildir", "attrdict", "keys", "dcrypt", "compress", "mailbox", "userdb", "internal/secret"},
 	"imapd":               {"account", "mailbox", "storage", "keys", "message", "imapd/imapwire", "internal/secret"},
 	"lmtpd":               {"account", "mailbox", "storage", "keys", "internal/secret"},
 	"admin":               {"account", "keys", "userdb", "mailbox", "internal/secret"},
