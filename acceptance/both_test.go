@@ -53,12 +53,11 @@ func TestDovecotAndUs(t *testing.T) {
 	ours := j.collect(t, login(t, d.imap, "u", "pass"))
 	theirs := j.collect(t, login(t, dove.imap, "u", "pass"))
 	for id, where := range ours {
-		if slices.Sort(where); true {
-			other := theirs[id]
-			slices.Sort(other)
-			if !slices.Equal(where, other) {
-				t.Errorf("message %s: we have it at %v, Dovecot at %v", id, where, other)
-			}
+		other := theirs[id]
+		slices.Sort(where)
+		slices.Sort(other)
+		if !slices.Equal(where, other) {
+			t.Errorf("message %s: we have it at %v, Dovecot at %v", id, where, other)
 		}
 	}
 	lost, doubled := 0, 0
