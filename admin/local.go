@@ -210,13 +210,10 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 }
 
 // undo forgets new seals after the login hash could not be changed. A failed sync leaves open
-// whether it was: unless the old password demonstrably counts and the new one does not, both
-// seals stay, and whichever password logs in opens the keys.
+// whether it was: unless the old password demonstrably counts, both seals stay, and whichever
+// password logs in opens the keys.
 func (l *Local) undo(ctx context.Context, change *keys.Change, r SetPasswordRequest) error {
 	ctx = context.WithoutCancel(ctx)
-	if _, err := l.Users.Authenticate(ctx, r.User, r.New); !errors.Is(err, userdb.ErrAuth) {
-		return nil
-	}
 	if _, err := l.Users.Authenticate(ctx, r.User, r.Old); err != nil {
 		return nil
 	}

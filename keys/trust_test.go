@@ -289,23 +289,33 @@ func TestKeysOfTwoInboxes(t *testing.T) {
 
 // TestPassingErrors fails each transaction of VerifyFolder: a good key must stay.
 func TestPassingErrors(t *testing.T) {
-	d := openDict(t)
+	t.Run("sound", func(t *testing.T) { passingErrors(t, openDict(t), func(attrdict.Dict, *dcrypt.PublicKey) {}) })
+	t.Run("public record damaged", func(t *testing.T) {
+		passingErrors(t, openDict(t), func(d attrdict.Dict, pub *dcrypt.PublicKey) {
+			set(t, d, folderLevel(inbox).public(pub.ID().String()), "rubbish")
+		})
+	})
+}
+
+func passingErrors(t *testing.T, d attrdict.Dict, damage func(attrdict.Dict, *dcrypt.PublicKey)) {
 	firstLogin(t, d)
 	pub := keptMail(t, d)
-	for n := 1; n < 6; n++ {
+	for n := 1; n < 4; n++ {
 		bad := &faultyDict{Dict: d, at: -1}
 		k := New(bad, inbox, userConfig("old"), nil)
 		r := unlock(t, k, Secret{})
 		clear(r.folder) // what the login has looked at so far
+		damage(d, pub)
 		before := dump(t, d)
 		bad.n, bad.at = 0, n
 		err := k.VerifyFolder(context.Background(), r, inbox)
 		if bad.n >= n && err == nil {
 			t.Errorf("transaction %d: the error is not told", n)
 		}
-		if dump(t, d) != before {
+		if bad.n >= n && dump(t, d) != before {
 			t.Errorf("transaction %d: a passing error has changed keys", n)
 		}
+		before = dump(t, d)
 		r.Close()
 		if err := k.VerifyFolder(context.Background(), r, inbox); err != nil {
 			t.Error("a closed ring can tell nothing: ", err)
