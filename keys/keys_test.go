@@ -289,14 +289,14 @@ func TestDamagedRecordsAreMended(t *testing.T) {
 func TestRenamedInbox(t *testing.T) {
 	d := openDict(t)
 	k := New(d, inbox, config(Config{Password: password("pw")}), nil)
-	r := unlock(t, k, Secret{})
+	unlock(t, k, Secret{})
 	pub, err := k.PublicKey(context.Background(), inbox, Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	fresh := mailbox.NewGUID()
 	k2 := New(d, fresh, config(Config{Password: password("pw")}), nil)
-	r = unlock(t, k2, Secret{})
+	r := unlock(t, k2, Secret{})
 	if err := readable(t, pub, r); err != nil {
 		t.Error("mail from before the rename: ", err)
 	}
