@@ -184,8 +184,7 @@ func TestLineLimit(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	d, _ := decode(t, "a STARTTLS\r\nb NOOP\r\n", Limits{})
-	d = NewDecoder(strings.NewReader("a STARTTLS\r\nb NOOP\r\n"), Limits{})
+	d := NewDecoder(strings.NewReader("a STARTTLS\r\nb NOOP\r\n"), Limits{})
 	d.Next()
 	if d.Buffered() == 0 {
 		t.Fatal("nothing read ahead")
