@@ -61,7 +61,7 @@ The file is TOML; ` + "`mailcryptd check-config -c FILE`" + ` looks it over and 
 malformed setting is an error that names the file, the line and the setting. Relative paths are
 relative to the file. SIGHUP reads the file again: what concerns users, the certificate and the log
 level change at once, for logins and deliveries that begin from then on; addresses, ` + "`[tls]`" + ` on or off,
-` + "`passwd_file`" + ` and ` + "`state_dir`" + ` with a restart. A file with an error changes nothing.
+` + "`passwd_file`" + `, ` + "`username_format`" + ` and ` + "`state_dir`" + ` with a restart. A file with an error changes nothing.
 
 ## Settings
 `

@@ -59,6 +59,9 @@ func check(ctx context.Context, c *config.Config) (warnings []string, err error)
 	if len(c.IMAP.Listen)+len(c.IMAP.TLSListen)+len(c.LMTP.Listen) == 0 {
 		warnings = append(warnings, "nothing is listened on: set [imap] listen, tls_listen or [lmtp] listen")
 	}
+	if w := system.KeyExposed(c); w != "" {
+		warnings = append(warnings, w)
+	}
 	var errs []error
 	for u, err := range users.Users(ctx) {
 		if err != nil {

@@ -122,6 +122,9 @@ func serve(ctx context.Context, c *config.Config, logTo io.Writer, ready func(*s
 	if err := s.start(c); err != nil {
 		return err
 	}
+	if w := system.KeyExposed(c); w != "" {
+		s.log.Warn(w)
+	}
 	s.log.Info("serving", "version", system.Version(), "config", c.Path)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	if ready != nil {
@@ -254,7 +257,7 @@ func (s *server) reload(path string) {
 		return
 	}
 	setLevel(c, s.level)
-	s.log.Info("reloaded the configuration; addresses, TLS on or off, and state_dir change with a restart")
+	s.log.Info("reloaded the configuration; addresses, TLS on or off, the user database and state_dir change with a restart")
 }
 
 // close ends all sessions, the protocols first.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -201,6 +202,15 @@ func TLS(c *config.Config) (*tls.Certificate, error) {
 		return nil, &config.Error{File: c.Path, Setting: "[tls]", Reason: strings.TrimPrefix(err.Error(), "tls: ")}
 	}
 	return &cert, nil
+}
+
+// KeyExposed warns of a TLS key that every user of the machine can read; "" where none can.
+func KeyExposed(c *config.Config) string {
+	fi, err := os.Stat(c.TLS.Key)
+	if c.TLS.Key == "" || err != nil || fi.Mode().Perm()&0o004 == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the TLS key %s can be read by every user of this machine: chmod o-r it", c.TLS.Key)
 }
 
 // Admin connects to the daemon of a configuration, or, where none answers, opens a System

@@ -166,3 +166,21 @@ func TestWrongForEverybody(t *testing.T) {
 		open.Close()
 	}
 }
+
+func TestKeyExposed(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(key, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, warned := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {
+		if err := os.Chmod(key, mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := KeyExposed(&config.Config{TLS: config.TLS{Key: key}}); (got != "") != warned {
+			t.Errorf("mode %o: %q", mode, got)
+		}
+	}
+	if got := KeyExposed(&config.Config{}); got != "" {
+		t.Errorf("without TLS: %q", got)
+	}
+}
