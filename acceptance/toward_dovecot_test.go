@@ -28,10 +28,15 @@ func mail(subject string, size int) []byte {
 	return []byte(b.String())
 }
 
-// opensslKey makes an EC private key in PEM with the real program.
-func opensslKey(t testing.TB) string {
+// opensslKey makes an EC private key in PEM with the real program, under a password where
+// one is given.
+func opensslKey(t testing.TB, password string) string {
 	t.Helper()
-	out, err := exec.Command("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384").Output()
+	args := []string{"genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"}
+	if password != "" {
+		args = append(args, "-aes-256-cbc", "-pass", "pass:"+password)
+	}
+	out, err := exec.Command("openssl", args...).Output()
 	if err != nil {
 		t.Skip("openssl is not installed: ", err)
 	}
@@ -42,12 +47,12 @@ func opensslKey(t testing.TB) string {
 // lets real Dovecot read the same Maildir and dictionary.
 func TestDovecotReadsOurs(t *testing.T) {
 	type sealing struct{ name, ours, dovecot string }
-	pem := ""
 	seals := []sealing{
 		{"open", "", ""},
 		{"password", " mail_crypt_private_password=sesame", " userdb_mail_crypt_private_password=sesame"},
 		{"login password", " mail_crypt_private_password=%{sha256:password}", " userdb_mail_crypt_private_password=%{sha256:password}"},
 		{"key", "", ""},
+		{"key under a password", "", ""},
 	}
 	n := 0
 	for _, compression := range []string{"", "gz", "bz2", "lz4", "zstd"} {
@@ -55,12 +60,18 @@ func TestDovecotReadsOurs(t *testing.T) {
 			s := seals[n%len(seals)]
 			n++
 			t.Run(fmt.Sprintf("%s/%s/%s", cond(compression, "plain"), curve, s.name), func(t *testing.T) {
-				if s.name == "key" {
-					if pem == "" {
-						pem = base64.StdEncoding.EncodeToString([]byte(opensslKey(t)))
-					}
-					s.ours = " mail_crypt_private_key=" + pem
-					s.dovecot = " userdb_mail_crypt_private_key=" + pem
+				password := ""
+				if s.name == "key under a password" {
+					password = "open-sesame"
+				}
+				if strings.HasPrefix(s.name, "key") {
+					s.ours = " mail_crypt_private_key=" + base64.StdEncoding.EncodeToString([]byte(opensslKey(t, password)))
+				}
+				if password != "" {
+					s.ours += " mail_crypt_private_key_password=" + password
+				}
+				if s.dovecot == "" {
+					s.dovecot = strings.ReplaceAll(s.ours, " mail_crypt", " userdb_mail_crypt")
 				}
 				testDovecotReads(t, compression, curve, s.ours, s.dovecot)
 			})
