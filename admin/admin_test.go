@@ -479,11 +479,20 @@ func TestListen(t *testing.T) {
 		t.Fatal("over a stale socket: ", err)
 	}
 	again.Close()
-	if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(path, &Local{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "chmod 0700") {
-		t.Errorf("in a directory that others can enter: %v", err)
+	for mode, ok := range map[os.FileMode]bool{0o755: true, 0o770: false, 0o777: false} {
+		if err := os.Chmod(filepath.Dir(path), mode); err != nil {
+			t.Fatal(err)
+		}
+		srv, err := Listen(path, &Local{}, slog.New(slog.DiscardHandler))
+		if (err == nil) != ok {
+			t.Errorf("in a directory of mode %o: %v", mode, err)
+		}
+		if err == nil {
+			if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+				t.Errorf("the socket: %v, %v", fi.Mode(), err)
+			}
+			srv.Close()
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ type Server struct {
 	wg      sync.WaitGroup
 }
 
-// Listen makes the socket, 0600 in a directory that only its owner may enter. The caller
+// Listen makes the socket, 0600, in a directory that only its owner may write to. The caller
 // holds the instance lock, so that a socket that is there is a dead one. Close it.
 func Listen(path string, s Service, log *slog.Logger) (*Server, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -73,8 +73,10 @@ func Listen(path string, s Service, log *slog.Logger) (*Server, error) {
 	}
 	if fi, err := os.Stat(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
-	} else if fi.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("admin: %s can be entered by others: chmod 0700 it", filepath.Dir(path))
+	} else if fi.Mode().Perm()&0o022 != 0 {
+		// Others could put a socket of their own in its place. That they may enter is no
+		// harm: the socket is 0600, and who calls is asked for.
+		return nil, fmt.Errorf("admin: %s can be written by others: chmod go-w it", filepath.Dir(path))
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
