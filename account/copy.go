@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"mailcrypt/dcrypt"
@@ -64,7 +63,7 @@ func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbo
 			return result, err
 		}
 		info := mailbox.SaveInfo{Received: msg.Received, Flags: msg.Flags, GUID: msg.GUID, NeedUID: true}
-		made, err := m.copyOne(ctx, uid, target, info, carried)
+		made, err := m.copyOne(ctx, msg, target, info, carried)
 		if errors.Is(err, mailbox.ErrNotFound) {
 			continue
 		}
@@ -79,22 +78,24 @@ func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbo
 }
 
 // copyOne copies one message; carried are the keys that the target has already got.
-func (m *Mailbox) copyOne(ctx context.Context, uid mailbox.UID, target *Mailbox, info mailbox.SaveInfo, carried map[dcrypt.KeyID]bool) (mailbox.UID, error) {
-	header, err := m.header(ctx, uid)
+func (m *Mailbox) copyOne(ctx context.Context, msg mailbox.Message, target *Mailbox, info mailbox.SaveInfo, carried map[dcrypt.KeyID]bool) (mailbox.UID, error) {
+	header, err := m.header(ctx, msg)
 	if err != nil {
 		return 0, err
 	}
-	wanted := m.login.set.Store.Version != 0
-	linker, canLink := target.backend.(storage.Linker)
-	if canLink && (header.encrypted || !wanted) {
-		if wanted || !header.encrypted || !m.readable(ctx, uid) {
-			made, err := m.link(ctx, linker, uid, target, info, header, carried)
-			if !errors.Is(err, errors.ErrUnsupported) {
-				return made, err
-			}
+	// As it is stored: what is wanted encrypted and is; what is wanted in clear and is, or
+	// cannot be read.
+	link := header.encrypted
+	if m.login.set.Store.Version == 0 {
+		link = !header.encrypted || !m.readable(ctx, msg.UID)
+	}
+	if link {
+		made, err := m.link(ctx, msg.UID, target, info, header, carried)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return made, err
 		}
 	}
-	return m.resave(ctx, uid, target, info)
+	return m.resave(ctx, msg.UID, target, info)
 }
 
 // readable reports whether the login can read a message.
@@ -107,52 +108,42 @@ func (m *Mailbox) readable(ctx context.Context, uid mailbox.UID) bool {
 	return true
 }
 
-func (m *Mailbox) link(ctx context.Context, linker storage.Linker, uid mailbox.UID, target *Mailbox, info mailbox.SaveInfo, header streamHeader, carried map[dcrypt.KeyID]bool) (mailbox.UID, error) {
-	for _, id := range header.recipients {
-		if carried[id] {
+// link carries the message's keys to the target and shares the stored bytes with it.
+func (m *Mailbox) link(ctx context.Context, uid mailbox.UID, target *Mailbox, info mailbox.SaveInfo, header streamHeader, carried map[dcrypt.KeyID]bool) (mailbox.UID, error) {
+	for _, to := range header.recipients {
+		if carried[to.ID] {
 			continue
 		}
 		// The record comes before the message that needs it.
-		if err := m.login.keys.CarryKey(ctx, id, target.backend.GUID()); err != nil {
+		if err := m.login.keys.CarryKey(ctx, to.ID, target.backend.GUID()); err != nil {
 			return 0, err
 		}
-		carried[id] = true
+		carried[to.ID] = true
 	}
-	return linker.Link(ctx, m.backend, uid, info)
+	return target.store.Link(ctx, m.store, uid, info)
 }
 
 // A streamHeader is what copying needs to know of a stored message.
 type streamHeader struct {
 	encrypted  bool
-	recipients []dcrypt.KeyID
+	recipients []dcrypt.Recipient
 }
 
 // header looks at the beginning of a stored message. One that is damaged counts as
-// encrypted, with no recipient: copying it must not make it look well.
-func (m *Mailbox) header(ctx context.Context, uid mailbox.UID) (streamHeader, error) {
-	f, err := m.backend.Open(ctx, uid)
-	if err != nil {
-		return streamHeader{}, err
-	}
-	defer f.Close()
-	var magic [dcrypt.MagicLen]byte
-	n, err := f.ReadAt(magic[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return streamHeader{}, fmt.Errorf("account: reading message %d: %w", uid, err)
-	}
-	if !dcrypt.IsEncrypted(magic[:n]) {
-		// An empty message is stored as an empty file, whatever the settings.
-		return streamHeader{encrypted: f.Size() == 0}, nil
-	}
-	h, err := dcrypt.ReadHeader(f, f.Size())
-	if err != nil {
+// encrypted, with no recipient: copying it must not make it look well. So does an empty
+// one, which is stored as an empty file whatever the settings.
+func (m *Mailbox) header(ctx context.Context, msg mailbox.Message) (streamHeader, error) {
+	h, err := m.store.Header(ctx, msg.UID)
+	var damage *storage.ReadError
+	switch {
+	case errors.As(err, &damage) && damage.Kind != storage.IO:
 		return streamHeader{encrypted: true}, nil
+	case err != nil:
+		return streamHeader{}, err
+	case h == nil:
+		return streamHeader{encrypted: msg.Sizes.Stored == 0}, nil
 	}
-	s := streamHeader{encrypted: true}
-	for _, r := range h.Recipients {
-		s.recipients = append(s.recipients, r.ID)
-	}
-	return s, nil
+	return streamHeader{true, h.Recipients}, nil
 }
 
 // resave reads a message and saves it in the target.
