@@ -13,6 +13,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
+
+	"mailcrypt/internal/boltfile"
 )
 
 // boltBucket holds all pairs, key and value as they are.
@@ -120,8 +122,12 @@ func (d *boltDict) inspect(f *os.File, o BoltOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkBolt(f, info.Size()); err != nil {
-		return fmt.Errorf("%s: %w", d.path, err)
+	err = boltfile.Check(f, info.Size())
+	switch {
+	case errors.Is(err, boltfile.ErrDamaged):
+		return fmt.Errorf("%s: %w: %w", d.path, ErrCorrupt, err)
+	case err != nil:
+		return fmt.Errorf("attrdict: %s: %w", d.path, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -193,9 +194,15 @@ func TestBoltDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := os.Getpagesize()
-	meta, err := newestMeta(bytes.NewReader(whole), int64(len(whole)))
-	if err != nil || meta.pageSize != uint64(page) {
-		t.Fatalf("newestMeta = %+v, %v", meta, err)
+	// The newer of the two meta pages (bbolt: internal/common/meta.go).
+	var meta struct{ freelist, high, txid uint64 }
+	for _, m := range [][]byte{whole[16:], whole[page+16:]} {
+		if txid := binary.NativeEndian.Uint64(m[48:]); txid >= meta.txid {
+			meta.freelist, meta.high, meta.txid = binary.NativeEndian.Uint64(m[32:]), binary.NativeEndian.Uint64(m[40:]), txid
+		}
+	}
+	if meta.high < 4 || int(meta.high)*page > len(whole) {
+		t.Fatalf("meta page: %+v", meta)
 	}
 	try := func(name string, damaged []byte, must bool) {
 		t.Helper()

@@ -1,11 +1,8 @@
 package attrdict
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -100,89 +97,4 @@ func lockBolt(f *os.File, o BoltOptions) error {
 			return fmt.Errorf("%w: %s", ErrLocked, f.Name())
 		}
 	}
-}
-
-// A boltMeta is what we need of a meta page (bbolt: internal/common/meta.go), all fields
-// in the byte order of the machine:
-//
-//	page header: id u64, flags u16, count u16, overflow u32
-//	meta: magic u32, version u32, page size u32, flags u32, root page u64, root sequence u64,
-//	      free list page u64, high-water page u64, transaction u64, checksum u64 (FNV-1a of the rest)
-type boltMeta struct {
-	pageSize, freelist, high, txid uint64
-}
-
-const (
-	boltMagic      = 0xED0CDAED
-	boltVersion    = 2
-	boltPageHeader = 16
-	boltMetaSize   = 64
-	boltNoFreelist = ^uint64(0)
-)
-
-func parseBoltMeta(b []byte) (boltMeta, bool) {
-	ne, m := binary.NativeEndian, b[boltPageHeader:]
-	sum := fnv.New64a()
-	sum.Write(m[:boltMetaSize-8])
-	if ne.Uint32(m) != boltMagic || ne.Uint32(m[4:]) != boltVersion || ne.Uint64(m[56:]) != sum.Sum64() {
-		return boltMeta{}, false
-	}
-	return boltMeta{
-		pageSize: uint64(ne.Uint32(m[8:])), freelist: ne.Uint64(m[32:]),
-		high: ne.Uint64(m[40:]), txid: ne.Uint64(m[48:]),
-	}, true
-}
-
-// checkBolt looks at a database before it is mapped: at a page beyond the end of the file
-// the kernel sends SIGBUS instead of an error, and bbolt rebuilds a missing free list in a
-// goroutine of its own, where a panic cannot be recovered.
-func checkBolt(f io.ReaderAt, size int64) error {
-	m, err := newestMeta(f, size)
-	if err != nil {
-		return err
-	}
-	switch {
-	case m.high > uint64(size)/m.pageSize:
-		return fmt.Errorf("%w: %d bytes hold less than %d pages of %d", ErrCorrupt, size, m.high, m.pageSize)
-	case m.freelist == boltNoFreelist:
-		return fmt.Errorf("%w: no free list was stored", ErrCorrupt)
-	case m.freelist < 2 || m.freelist >= m.high:
-		return fmt.Errorf("%w: free list at page %d of %d", ErrCorrupt, m.freelist, m.high)
-	}
-	head := make([]byte, boltPageHeader+8)
-	if _, err := f.ReadAt(head, int64(m.freelist*m.pageSize)); err != nil {
-		return fmt.Errorf("attrdict: reading free list: %w", err)
-	}
-	count := uint64(binary.NativeEndian.Uint16(head[10:]))
-	if count == 0xffff { // bbolt: page.go FreelistPageCount
-		count = binary.NativeEndian.Uint64(head[boltPageHeader:])
-	}
-	overflow := uint64(binary.NativeEndian.Uint32(head[12:]))
-	if count > m.high || overflow >= m.high-m.freelist {
-		return fmt.Errorf("%w: free list of %d pages in %d", ErrCorrupt, count, m.high)
-	}
-	return nil
-}
-
-// newestMeta returns the meta page that bbolt will use: the valid one of the higher
-// transaction. The second one lies at the page size, which the first may not tell any more.
-func newestMeta(f io.ReaderAt, size int64) (boltMeta, error) {
-	var newest boltMeta
-	buf := make([]byte, boltPageHeader+boltMetaSize)
-	for at := int64(0); at == 0 || at <= 1<<20; at = max(2*at, 1024) {
-		if at+int64(len(buf)) > size {
-			break
-		}
-		if _, err := f.ReadAt(buf, at); err != nil {
-			return boltMeta{}, fmt.Errorf("attrdict: reading meta page: %w", err)
-		}
-		m, ok := parseBoltMeta(buf)
-		if ok && m.pageSize >= 512 && (at == 0 || uint64(at) == m.pageSize) && (newest.pageSize == 0 || m.txid > newest.txid) {
-			newest = m
-		}
-	}
-	if newest.pageSize == 0 {
-		return boltMeta{}, fmt.Errorf("%w: no valid meta page in %d bytes", ErrCorrupt, size)
-	}
-	return newest, nil
 }
