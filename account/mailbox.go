@@ -117,10 +117,10 @@ func (m *Mailbox) publicKey(ctx context.Context) (*dcrypt.PublicKey, error) {
 	return to, nil
 }
 
-// SetFlags changes flags.
-func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) error {
+// SetFlags changes flags, and returns the messages that change.UnchangedSince kept from it.
+func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) (modified []mailbox.UID, err error) {
 	if m.readOnly {
-		return mailbox.ErrReadOnly
+		return nil, mailbox.ErrReadOnly
 	}
 	return m.backend.SetFlags(ctx, uids, change)
 }
@@ -132,6 +132,15 @@ func (m *Mailbox) Expunge(ctx context.Context, uids []mailbox.UID) error {
 	}
 	return m.backend.Expunge(ctx, uids)
 }
+
+// Expunged returns the UIDs of messages that were expunged with a modseq above since;
+// complete is false where that is not known any more.
+func (m *Mailbox) Expunged(ctx context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error) {
+	return m.backend.Expunged(ctx, since)
+}
+
+// SyncModSeqs makes durable what the modseqs of the View say, before a client is told one.
+func (m *Mailbox) SyncModSeqs(ctx context.Context) error { return m.backend.SyncModSeqs(ctx) }
 
 // Close ends the session's use of the mailbox.
 func (m *Mailbox) Close() error { return m.backend.Close() }

@@ -40,8 +40,10 @@ type box interface {
 	Read(ctx context.Context, uid mailbox.UID) (content, error)
 	SizeOf(ctx context.Context, uid mailbox.UID) (int64, error)
 	Append(ctx context.Context, info mailbox.SaveInfo) (appender, error)
-	SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) error
+	SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) (modified []mailbox.UID, err error)
 	Expunge(ctx context.Context, uids []mailbox.UID) error
+	Expunged(ctx context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error)
+	SyncModSeqs(ctx context.Context) error
 	Copy(ctx context.Context, uids []mailbox.UID, to string) (copied, error)
 	Move(ctx context.Context, uids []mailbox.UID, to string) (copied, error)
 	Close() error

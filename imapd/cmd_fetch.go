@@ -151,7 +151,7 @@ func (f *fetching) write(index int) error {
 func (f *fetching) finish(c *call) error {
 	if len(f.marked) > 0 {
 		change := mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Seen}}
-		if err := f.box.box.SetFlags(f.ctx, f.marked, change); err != nil {
+		if _, err := f.box.box.SetFlags(f.ctx, f.marked, change); err != nil {
 			// The client was told otherwise.
 			for _, uid := range f.marked {
 				if i, ok := f.box.view.Find(uid); ok {

@@ -35,7 +35,7 @@ func (s *session) store(c *call) error {
 		return nil
 	}
 	uids := s.uidsAt(indices)
-	if err := s.box.box.SetFlags(s.ctx, uids, change); err != nil {
+	if _, err := s.box.box.SetFlags(s.ctx, uids, change); err != nil {
 		return err
 	}
 	now := s.box.box.View()

@@ -89,6 +89,14 @@ const (
 type FlagChange struct {
 	Op    FlagOp
 	Flags Flags
+	// UnchangedSince, unless nil, makes the change conditional: a message whose modseq is
+	// above it stays as it is (RFC 7162 section 3.1.3). Apply does not look at it.
+	UnchangedSince *ModSeq
+}
+
+// Refused reports whether the condition of a change keeps it from a message.
+func (c FlagChange) Refused(m *Message) bool {
+	return c.UnchangedSince != nil && m.ModSeq > *c.UnchangedSince
 }
 
 // Apply returns f after the change. Recent is never changed.

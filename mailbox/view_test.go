@@ -196,7 +196,7 @@ func TestFlags(t *testing.T) {
 		{RemoveFlags, []string{`\Seen`, "WORK", `\Recent`}, []string{`\Recent`, "$Junk"}},
 		{ReplaceFlags, []string{`\Draft`}, []string{`\Draft`, `\Recent`}},
 	} {
-		c := FlagChange{tt.op, ParseFlags(tt.arg)}
+		c := FlagChange{Op: tt.op, Flags: ParseFlags(tt.arg)}
 		if got := c.Apply(f); !slices.Equal(got.Names(), tt.want) {
 			t.Errorf("%v %q gives %q, want %q", tt.op, tt.arg, got.Names(), tt.want)
 		}

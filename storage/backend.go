@@ -41,10 +41,19 @@ type Backend interface {
 	// Create begins a message. Nothing is visible before Commit.
 	Create(ctx context.Context, info mailbox.SaveInfo) (mailbox.Pending, error)
 	// SetFlags changes flags of those of the messages that exist. The View shows the
-	// result when it returns.
-	SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) error
+	// result when it returns. What change.UnchangedSince kept from changing is returned,
+	// sorted; looking and changing are one step for everyone who uses the Backend.
+	SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) (modified []mailbox.UID, err error)
 	// Expunge removes those of the messages that exist. It works on a full disk.
 	Expunge(ctx context.Context, uids []mailbox.UID) error
+	// Expunged returns the UIDs, sorted, of messages that were expunged with a modseq
+	// above since, as far as the View shows it. complete is false where that is not known
+	// any more: then every UID below UIDNEXT that is not in the View may be one of them.
+	Expunged(ctx context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error)
+	// SyncModSeqs makes durable what the modseqs of the View at the call say. A modseq is
+	// told to a client only after that: after a crash nothing may look unchanged that was
+	// changed back since.
+	SyncModSeqs(ctx context.Context) error
 
 	// Close releases the mailbox; the caller has no Pending or Stored open.
 	Close() error

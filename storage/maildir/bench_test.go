@@ -69,7 +69,7 @@ func BenchmarkSync(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				op := mailbox.FlagOp(i % 2)
-				if err := m.SetFlags(b.Context(), []mailbox.UID{77}, mailbox.FlagChange{Op: op, Flags: flags(`\Flagged`)}); err != nil {
+				if err := setFlags(b.Context(), m, []mailbox.UID{77}, mailbox.FlagChange{Op: op, Flags: flags(`\Flagged`)}); err != nil {
 					b.Fatal(err)
 				}
 				i++
@@ -83,7 +83,7 @@ func BenchmarkSync(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				op := mailbox.FlagOp(i % 2)
-				if err := m.SetFlags(b.Context(), all, mailbox.FlagChange{Op: op, Flags: flags(`\Deleted`)}); err != nil {
+				if err := setFlags(b.Context(), m, all, mailbox.FlagChange{Op: op, Flags: flags(`\Deleted`)}); err != nil {
 					b.Fatal(err)
 				}
 				i++

@@ -61,7 +61,7 @@ func TestFullDisk(t *testing.T) {
 			if _, err := m.Open(t.Context(), first); err != nil {
 				t.Errorf("Open: %v", err)
 			}
-			if err := m.SetFlags(t.Context(), []mailbox.UID{first}, mailbox.FlagChange{Flags: flags(`\Seen`)}); err != nil {
+			if err := setFlags(t.Context(), m, []mailbox.UID{first}, mailbox.FlagChange{Flags: flags(`\Seen`)}); err != nil {
 				t.Errorf("SetFlags: %v", err)
 			}
 			if err := m.Expunge(t.Context(), []mailbox.UID{first}); err != nil {

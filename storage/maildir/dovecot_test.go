@@ -253,7 +253,7 @@ func TestDovecotReadsOurs(t *testing.T) {
 				if _, err := m.Link(t.Context(), m, 1, mailbox.SaveInfo{GUID: first.GUID, Received: first.Received}); err != nil {
 					t.Fatal(err)
 				}
-				if err := m.SetFlags(t.Context(), []mailbox.UID{2}, mailbox.FlagChange{Op: mailbox.RemoveFlags, Flags: flags("Work")}); err != nil {
+				if err := setFlags(t.Context(), m, []mailbox.UID{2}, mailbox.FlagChange{Op: mailbox.RemoveFlags, Flags: flags("Work")}); err != nil {
 					t.Fatal(err)
 				}
 				if err := m.Expunge(t.Context(), []mailbox.UID{3}); err != nil {
@@ -348,7 +348,7 @@ func TestDovecotInTurns(t *testing.T) {
 		s.ok(`UID STORE 2 +FLAGS (\Answered theirs)`)
 		set := func(op mailbox.FlagOp, uid mailbox.UID, names ...string) {
 			t.Helper()
-			if err := m.SetFlags(t.Context(), []mailbox.UID{uid}, mailbox.FlagChange{Op: op, Flags: flags(names...)}); err != nil {
+			if err := setFlags(t.Context(), m, []mailbox.UID{uid}, mailbox.FlagChange{Op: op, Flags: flags(names...)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -580,9 +580,9 @@ func hammerOurs(m *Mailbox, name string, end time.Time, l *ledger) {
 			for _, msg := range m.View().All() {
 				all = append(all, msg.UID)
 			}
-			check(m.SetFlags(ctx, all, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: flags(`\Answered`)}))
+			check(setFlags(ctx, m, all, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: flags(`\Answered`)}))
 		case 1:
-			check(m.SetFlags(ctx, mine[:1], mailbox.FlagChange{Op: mailbox.RemoveFlags, Flags: flags(`\Seen`)}))
+			check(setFlags(ctx, m, mine[:1], mailbox.FlagChange{Op: mailbox.RemoveFlags, Flags: flags(`\Seen`)}))
 		case 2:
 			n := rand.IntN(len(mine))
 			gone := mine[n]

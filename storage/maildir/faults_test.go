@@ -46,7 +46,7 @@ var faultCases = []faultCase{
 		after: append(slices.Clone(faultBefore), `4 \Seen new`), undone: true},
 	{name: "flags", partly: true, after: []string{`1 \Seen \Draft new`, `2 \Flagged \Draft k0 new`, `3 \Draft new`},
 		run: func(_ *Hierarchy, m *Mailbox) error {
-			return m.SetFlags(context.Background(), []mailbox.UID{1, 2, 3}, mailbox.FlagChange{Flags: flags(`\Draft`, "new")})
+			return setFlags(context.Background(), m, []mailbox.UID{1, 2, 3}, mailbox.FlagChange{Flags: flags(`\Draft`, "new")})
 		}},
 	{name: "expunge", partly: true, after: []string{`2 \Flagged k0`}, run: func(_ *Hierarchy, m *Mailbox) error {
 		return m.Expunge(context.Background(), []mailbox.UID{1, 3})
@@ -255,7 +255,7 @@ func TestLockHeldByAnother(t *testing.T) {
 	if _, err := trySave(m, "x", mailbox.SaveInfo{}); err != nil {
 		t.Error(err)
 	}
-	if err := m.SetFlags(t.Context(), []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Flagged`)}); err != nil {
+	if err := setFlags(t.Context(), m, []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Flagged`)}); err != nil {
 		t.Error(err)
 	}
 	if err := m.Expunge(t.Context(), []mailbox.UID{2}); err != nil {

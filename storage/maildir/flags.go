@@ -20,15 +20,39 @@ const batch = 2000
 
 // SetFlags changes flags by renaming files. Keywords beyond the 26th of the mailbox are
 // refused with an error that wraps mailbox.ErrLimit, before anything is changed.
-func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) error {
+func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) (modified []mailbox.UID, err error) {
 	b := m.b
-	return b.eachBatch(ctx, uids, func() (func(*entry) error, error) {
+	err = b.eachBatch(ctx, uids, func() (func(*entry) error, error) {
 		letters, err := b.changeLetters(ctx, change)
 		if err != nil {
 			return nil, err
 		}
-		return func(e *entry) error { return b.setLetters(e, change.Op, letters) }, nil
+		if change.UnchangedSince != nil {
+			// What other programs changed counts too.
+			if err := b.syncLocked(ctx, false); err != nil {
+				return nil, err
+			}
+		}
+		return func(e *entry) error {
+			if change.Refused(e.msg) {
+				modified = append(modified, e.uid)
+				return nil
+			}
+			return b.setLetters(e, change.Op, letters)
+		}, nil
 	})
+	slices.Sort(modified)
+	return modified, err
+}
+
+// Expunged implements storage.Backend.
+func (m *Mailbox) Expunged(ctx context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error) {
+	return nil, since >= m.View().HighestModSeq, ctx.Err()
+}
+
+// SyncModSeqs implements storage.Backend.
+func (m *Mailbox) SyncModSeqs(ctx context.Context) error {
+	return errors.Join(ctx.Err(), m.b.h.index.Flush())
 }
 
 // changeLetters returns the letters of a change, giving new ones to new keywords. The lock

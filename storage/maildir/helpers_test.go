@@ -171,3 +171,9 @@ func inMemory(t *testing.T) {
 		t.Setenv("TMPDIR", "/dev/shm")
 	}
 }
+
+// setFlags is an unconditional SetFlags.
+func setFlags(ctx context.Context, b storage.Backend, uids []mailbox.UID, change mailbox.FlagChange) error {
+	_, err := b.SetFlags(ctx, uids, change)
+	return err
+}

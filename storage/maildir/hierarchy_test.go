@@ -255,7 +255,7 @@ func TestDeleteWhileOpen(t *testing.T) {
 			"Sync":   func() error { _, err := m.Sync(t.Context()); return err },
 			"Save":   func() error { _, err := trySave(m, "x", mailbox.SaveInfo{NeedUID: true}); return err },
 			"Create": func() error { _, err := trySave(m, "x", mailbox.SaveInfo{}); return err },
-			"Flags":  func() error { return m.SetFlags(t.Context(), []mailbox.UID{1}, mailbox.FlagChange{}) },
+			"Flags":  func() error { return setFlags(t.Context(), m, []mailbox.UID{1}, mailbox.FlagChange{}) },
 		} {
 			if err := fn(); !errors.Is(err, mailbox.ErrNotFound) {
 				t.Errorf("%s in a deleted mailbox: %v", what, err)

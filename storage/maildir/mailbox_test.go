@@ -141,7 +141,7 @@ func TestSetFlags(t *testing.T) {
 	wantShown(t, m, `1 \Seen`, `2 \Seen unknown-1`, `3 \Seen`)
 	set := func(op mailbox.FlagOp, f mailbox.Flags, uids ...mailbox.UID) {
 		t.Helper()
-		if err := m.SetFlags(t.Context(), uids, mailbox.FlagChange{Op: op, Flags: f}); err != nil {
+		if err := setFlags(t.Context(), m, uids, mailbox.FlagChange{Op: op, Flags: f}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -182,7 +182,7 @@ func TestKeywordLimit(t *testing.T) {
 		all = append(all, fmt.Sprintf("k%02d", i))
 	}
 	add := func(names ...string) error {
-		return m.SetFlags(t.Context(), []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: flags(names...)})
+		return setFlags(t.Context(), m, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: flags(names...)})
 	}
 	if err := add(all...); err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestClaimRecent(t *testing.T) {
 	save(t, m, "x", mailbox.SaveInfo{Flags: flags(`\Seen`)})
 	trySave(m, "x", mailbox.SaveInfo{})
 	// A flag change moves the file to cur, and yet nobody has been told of the message.
-	if err := m.SetFlags(t.Context(), []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Flagged`)}); err != nil {
+	if err := setFlags(t.Context(), m, []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Flagged`)}); err != nil {
 		t.Fatal(err)
 	}
 	wantShown(t, m, `1 \Flagged \Recent`, `2 \Seen`, `3 \Recent`)
@@ -359,7 +359,7 @@ func TestSavedDateSurvivesFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(20 * time.Millisecond) // so that a new ctime differs
-	if err := m.SetFlags(t.Context(), []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Seen`)}); err != nil {
+	if err := setFlags(t.Context(), m, []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Seen`)}); err != nil {
 		t.Fatal(err)
 	}
 	m.Close()
@@ -414,7 +414,7 @@ func TestOddNames(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if err := m.SetFlags(t.Context(), []mailbox.UID{1, 2, 3, 4, 5, 6}, mailbox.FlagChange{Flags: flags(`\Draft`)}); err != nil {
+	if err := setFlags(t.Context(), m, []mailbox.UID{1, 2, 3, 4, 5, 6}, mailbox.FlagChange{Flags: flags(`\Draft`)}); err != nil {
 		t.Fatal(err)
 	}
 	wantShown(t, m, `1 \Flagged \Draft`, `2 \Draft`, `3 \Draft \Recent`, `4 \Answered \Draft \Recent`, `5 \Seen \Draft`, `6 \Draft \Recent`)
@@ -476,7 +476,7 @@ func TestContext(t *testing.T) {
 	cancel()
 	for name, fn := range map[string]func() error{
 		"Sync":        func() error { _, err := m.Sync(ctx); return err },
-		"SetFlags":    func() error { return m.SetFlags(ctx, []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Seen`)}) },
+		"SetFlags":    func() error { return setFlags(ctx, m, []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Seen`)}) },
 		"Expunge":     func() error { return m.Expunge(ctx, []mailbox.UID{1}) },
 		"ClaimRecent": func() error { _, err := m.ClaimRecent(ctx); return err },
 	} {

@@ -39,7 +39,7 @@ func TestTwoPrograms(t *testing.T) {
 	}
 	change := func(m *Mailbox, op mailbox.FlagOp, uid mailbox.UID, names ...string) {
 		t.Helper()
-		if err := m.SetFlags(t.Context(), []mailbox.UID{uid}, mailbox.FlagChange{Op: op, Flags: flags(names...)}); err != nil {
+		if err := setFlags(t.Context(), m, []mailbox.UID{uid}, mailbox.FlagChange{Op: op, Flags: flags(names...)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -318,7 +318,7 @@ func TestParallel(t *testing.T) {
 					case 0:
 						_, err = m.Sync(t.Context())
 					case 1:
-						err = m.SetFlags(t.Context(), []mailbox.UID{uid}, mailbox.FlagChange{Flags: flags(`\Flagged`)})
+						err = setFlags(t.Context(), m, []mailbox.UID{uid}, mailbox.FlagChange{Flags: flags(`\Flagged`)})
 					case 2:
 						_, err = m.ClaimRecent(t.Context())
 					}

@@ -117,9 +117,9 @@ func (f *Faulty) Create(ctx context.Context, info mailbox.SaveInfo) (mailbox.Pen
 }
 
 // SetFlags implements storage.Backend.
-func (f *Faulty) SetFlags(ctx context.Context, uids []mailbox.UID, c mailbox.FlagChange) error {
+func (f *Faulty) SetFlags(ctx context.Context, uids []mailbox.UID, c mailbox.FlagChange) ([]mailbox.UID, error) {
 	if err := f.fail(OpSetFlags); err != nil {
-		return err
+		return nil, err
 	}
 	return f.Backend.SetFlags(ctx, uids, c)
 }

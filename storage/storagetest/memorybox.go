@@ -22,6 +22,7 @@ type memoryBox struct {
 	bytes   map[mailbox.UID][]byte
 	dates   map[mailbox.UID]dates
 	recent  []mailbox.UID
+	gone    map[mailbox.UID]mailbox.ModSeq // expunged
 	changed chan struct{}
 	deleted bool
 }
@@ -35,6 +36,7 @@ func newMemoryBox(validity uint32) *memoryBox {
 		view:    mailbox.NewView(mailbox.View{GUID: guid, UIDValidity: validity, UIDNext: 1, HighestModSeq: 1}, nil),
 		bytes:   map[mailbox.UID][]byte{},
 		dates:   map[mailbox.UID]dates{},
+		gone:    map[mailbox.UID]mailbox.ModSeq{},
 		changed: make(chan struct{}),
 	}
 }
@@ -121,7 +123,7 @@ func (b *memoryBox) RecordSizes(_ context.Context, uid mailbox.UID, s mailbox.Si
 	return nil
 }
 
-func (b *memoryBox) SetFlags(_ context.Context, uids []mailbox.UID, change mailbox.FlagChange) error {
+func (b *memoryBox) SetFlags(_ context.Context, uids []mailbox.UID, change mailbox.FlagChange) (modified []mailbox.UID, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var changed []*mailbox.Message
@@ -129,6 +131,10 @@ func (b *memoryBox) SetFlags(_ context.Context, uids []mailbox.UID, change mailb
 	for _, uid := range sorted(uids) {
 		m := b.view.Get(uid)
 		if m == nil {
+			continue
+		}
+		if change.Refused(m) {
+			modified = append(modified, uid)
 			continue
 		}
 		if flags := change.Apply(m.Flags); !flags.Equal(m.Flags) {
@@ -140,7 +146,7 @@ func (b *memoryBox) SetFlags(_ context.Context, uids []mailbox.UID, change mailb
 	if len(changed) > 0 {
 		b.set(b.view.Replace(changed...))
 	}
-	return nil
+	return modified, nil
 }
 
 func (b *memoryBox) Expunge(_ context.Context, uids []mailbox.UID) error {
@@ -152,6 +158,9 @@ func (b *memoryBox) Expunge(_ context.Context, uids []mailbox.UID) error {
 		return nil
 	}
 	for _, uid := range uids {
+		if b.view.Get(uid) != nil {
+			b.gone[uid] = v.HighestModSeq
+		}
 		delete(b.bytes, uid)
 		delete(b.dates, uid)
 	}
@@ -159,6 +168,22 @@ func (b *memoryBox) Expunge(_ context.Context, uids []mailbox.UID) error {
 	b.set(v)
 	return nil
 }
+
+// Expunged implements storage.Backend: everything is known for ever.
+func (b *memoryBox) Expunged(_ context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for uid, modseq := range b.gone {
+		if modseq > since {
+			uids = append(uids, uid)
+		}
+	}
+	slices.Sort(uids)
+	return uids, true, nil
+}
+
+// SyncModSeqs implements storage.Backend; memory is as durable as it gets.
+func (b *memoryBox) SyncModSeqs(ctx context.Context) error { return ctx.Err() }
 
 func sorted(uids []mailbox.UID) []mailbox.UID {
 	s := slices.Clone(uids)

@@ -50,6 +50,7 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"WithoutNeedUID", (*suite).withoutNeedUID},
 		{"Abort", (*suite).abort},
 		{"Flags", (*suite).flags},
+		{"ConditionalFlags", (*suite).condstore},
 		{"Keywords", (*suite).keywords},
 		{"ModSeq", (*suite).modSeq},
 		{"Expunge", (*suite).expunge},

@@ -70,7 +70,7 @@ func (s *suite) concurrency() {
 	for _, k := range []string{"one", "two"} {
 		loop(func(uid mailbox.UID) error {
 			op := mailbox.FlagOp(rand.IntN(3))
-			return b.SetFlags(s.ctx, []mailbox.UID{uid}, mailbox.FlagChange{Op: op,
+			return setFlags(s.ctx, b, []mailbox.UID{uid}, mailbox.FlagChange{Op: op,
 				Flags: mailbox.Flags{System: mailbox.SystemFlags(rand.IntN(32)), Keywords: []string{k}}})
 		})
 	}

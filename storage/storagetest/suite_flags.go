@@ -1,10 +1,12 @@
 package storagetest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/storage"
 )
 
 func (s *suite) flags() {
@@ -25,7 +27,7 @@ func (s *suite) flags() {
 		{mailbox.AddFlags, mailbox.Draft | mailbox.Seen | mailbox.Flagged, 0x1f, 0x1f},
 		{mailbox.ReplaceFlags, 0, 0, 0},
 	} {
-		err := b.SetFlags(s.ctx, both, mailbox.FlagChange{Op: step.op, Flags: mailbox.Flags{System: step.flags}})
+		err := setFlags(s.ctx, b, both, mailbox.FlagChange{Op: step.op, Flags: mailbox.Flags{System: step.flags}})
 		s.must(err, "SetFlags")
 		for _, v := range []*mailbox.View{b.View(), s.sync(b)} {
 			s.wantUIDs(v, one, two)
@@ -37,7 +39,7 @@ func (s *suite) flags() {
 		}
 		s.wantText(b, one, text(1))
 	}
-	s.must(b.SetFlags(s.ctx, []mailbox.UID{one}, mailbox.FlagChange{Flags: mailbox.Flags{System: mailbox.Flagged | mailbox.Seen}}), "SetFlags")
+	s.must(setFlags(s.ctx, b, []mailbox.UID{one}, mailbox.FlagChange{Flags: mailbox.Flags{System: mailbox.Flagged | mailbox.Seen}}), "SetFlags")
 	guid := s.stat(b, one).GUID
 	s.restart()
 	b = s.inbox()
@@ -57,7 +59,7 @@ func (s *suite) keywords() {
 	want := []string{"$Junk"}
 	set := func(op mailbox.FlagOp, k ...string) {
 		s.Helper()
-		s.must(b.SetFlags(s.ctx, []mailbox.UID{uid}, mailbox.FlagChange{Op: op, Flags: mailbox.Flags{Keywords: k}}), "SetFlags")
+		s.must(setFlags(s.ctx, b, []mailbox.UID{uid}, mailbox.FlagChange{Op: op, Flags: mailbox.Flags{Keywords: k}}), "SetFlags")
 		if got := b.View().Get(uid).Flags; !got.Equal(mailbox.Flags{System: got.System, Keywords: want}) {
 			s.Errorf("keywords %q, want %q", got.Keywords, want)
 		}
@@ -70,7 +72,7 @@ func (s *suite) keywords() {
 	// More than a Maildir has letters for: the store may refuse, but not lose any.
 	for n := range 40 {
 		k := fmt.Sprintf("key-%02d", n)
-		err := b.SetFlags(s.ctx, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{Keywords: []string{k}}})
+		err := setFlags(s.ctx, b, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{Keywords: []string{k}}})
 		if err != nil {
 			s.wantErr(err, mailbox.ErrLimit, "many keywords")
 			if n < 20 {
@@ -111,7 +113,7 @@ func (s *suite) modSeq() {
 	check("saving", false)
 	was := v.Get(two).ModSeq
 	highest := v.HighestModSeq
-	s.must(b.SetFlags(s.ctx, []mailbox.UID{one}, mailbox.FlagChange{Flags: mailbox.Flags{System: mailbox.Seen}}), "SetFlags")
+	s.must(setFlags(s.ctx, b, []mailbox.UID{one}, mailbox.FlagChange{Flags: mailbox.Flags{System: mailbox.Seen}}), "SetFlags")
 	check("a flag", true)
 	if v.Get(one).ModSeq <= highest || v.Get(two).ModSeq != was {
 		s.Errorf("modseqs %d and %d; want the first above %d, the second still %d", v.Get(one).ModSeq, v.Get(two).ModSeq, highest, was)
@@ -123,4 +125,52 @@ func (s *suite) modSeq() {
 	s.restart()
 	b = s.inbox()
 	check("opening again", false)
+}
+
+// condstore is SetFlags with a condition, and what Expunged tells.
+func (s *suite) condstore() {
+	b := s.inbox()
+	one := s.save(b, text(1), mailbox.SaveInfo{})
+	two := s.save(b, text(2), mailbox.SaveInfo{})
+	first := s.sync(b).HighestModSeq
+	seen := mailbox.Flags{System: mailbox.Seen}
+	s.must(setFlags(s.ctx, b, []mailbox.UID{one}, mailbox.FlagChange{Flags: seen}), "SetFlags")
+	flagged := mailbox.FlagChange{Flags: mailbox.Flags{System: mailbox.Flagged}, UnchangedSince: &first}
+	modified, err := b.SetFlags(s.ctx, []mailbox.UID{two, one, two + 50}, flagged)
+	s.must(err, "SetFlags")
+	if !slices.Equal(modified, []mailbox.UID{one}) {
+		s.Errorf("refused %v, want %d alone", modified, one)
+	}
+	v := s.sync(b)
+	if got := v.Get(one).Flags.System &^ mailbox.Recent; got != mailbox.Seen {
+		s.Errorf("refused change made the flags %v", got)
+	}
+	if got := v.Get(two).Flags.System &^ mailbox.Recent; got != mailbox.Flagged {
+		s.Errorf("allowed change made the flags %v", got)
+	}
+	s.must(b.SyncModSeqs(s.ctx), "SyncModSeqs")
+
+	before := v.HighestModSeq
+	s.must(b.Expunge(s.ctx, []mailbox.UID{one}), "Expunge")
+	v = s.sync(b)
+	for _, tt := range []struct {
+		since mailbox.ModSeq
+		want  []mailbox.UID
+	}{{before, []mailbox.UID{one}}, {v.HighestModSeq, nil}} {
+		switch gone, complete, err := b.Expunged(s.ctx, tt.since); {
+		case err != nil:
+			s.Errorf("Expunged: %v", err)
+		case complete && !slices.Equal(gone, tt.want):
+			s.Errorf("expunged since %d: %v, want %v", tt.since, gone, tt.want)
+		}
+	}
+}
+
+// setFlags is an unconditional SetFlags.
+func setFlags(ctx context.Context, b storage.Backend, uids []mailbox.UID, change mailbox.FlagChange) error {
+	modified, err := b.SetFlags(ctx, uids, change)
+	if err == nil && len(modified) > 0 {
+		err = fmt.Errorf("SetFlags without a condition refused %v", modified)
+	}
+	return err
 }

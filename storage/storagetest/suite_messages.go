@@ -287,7 +287,7 @@ func (s *suite) viewsDoNotChange() {
 	}
 	old := s.sync(b)
 	was := uids(old)
-	s.must(b.SetFlags(s.ctx, was[:2], mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Seen}}), "SetFlags")
+	s.must(setFlags(s.ctx, b, was[:2], mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Seen}}), "SetFlags")
 	s.must(b.Expunge(s.ctx, was[3:]), "Expunge")
 	s.save(b, text(9), mailbox.SaveInfo{})
 	s.sync(b)
@@ -307,7 +307,7 @@ func (s *suite) changed() {
 	}{
 		{"a new message", func() error { _, err := save(s.ctx, b, text(2), mailbox.SaveInfo{}); return err }},
 		{"a flag", func() error {
-			return b.SetFlags(s.ctx, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Flagged}})
+			return setFlags(s.ctx, b, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Flagged}})
 		}},
 		{"an expunge", func() error { return b.Expunge(s.ctx, []mailbox.UID{uid}) }},
 	} {
@@ -422,7 +422,7 @@ func (s *suite) link() {
 		s.Skip("cannot link within one hierarchy")
 	}
 	s.must(err, "Link")
-	s.must(from.SetFlags(s.ctx, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Draft}}), "SetFlags")
+	s.must(setFlags(s.ctx, from, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Draft}}), "SetFlags")
 	s.must(from.Expunge(s.ctx, []mailbox.UID{uid}), "Expunge")
 	s.restart()
 	to = s.box("Other")
@@ -452,7 +452,7 @@ func (s *suite) canary() {
 	uid := s.save(b, stored, mailbox.SaveInfo{})
 	s.sync(b)
 	s.wantText(b, uid, stored)
-	s.must(b.SetFlags(s.ctx, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Seen}}), "SetFlags")
+	s.must(setFlags(s.ctx, b, []mailbox.UID{uid}, mailbox.FlagChange{Op: mailbox.AddFlags, Flags: mailbox.Flags{System: mailbox.Seen}}), "SetFlags")
 	s.restart()
 	if c.Check(s, s.factory.Root) == 0 {
 		s.Error("no files below the root")
