@@ -38,6 +38,7 @@ var allowed = map[string][]string{
 	"cmd/mailcryptd":      {"account", "admin", "config", "imapd", "internal/metrics", "internal/system", "lmtpd", "mailbox", "userdb"},
 	"cmd/doveadm-crypt":   {"admin", "config", "internal/durable", "internal/system", "userdb"},
 	"acceptance":          {},
+	"imapd/difftest":      {},
 	"internal/teststore":  {},
 	"internal/archtest":   {},
 }
