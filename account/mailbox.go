@@ -44,8 +44,9 @@ func (m *Mailbox) View() *mailbox.View { return m.backend.View() }
 // Sync looks for what others changed and returns the newest view.
 func (m *Mailbox) Sync(ctx context.Context) (*mailbox.View, error) { return m.backend.Sync(ctx) }
 
-// Changed returns a channel that is closed at the next change.
-func (m *Mailbox) Changed() <-chan struct{} { return m.backend.Changed() }
+// Watch calls fn after each change, those of other programs included, until stop is called.
+// fn must not block.
+func (m *Mailbox) Watch(fn func()) (stop func()) { return m.backend.Watch(fn) }
 
 // ClaimRecent takes \Recent away from all messages and returns their UIDs.
 func (m *Mailbox) ClaimRecent(ctx context.Context) ([]mailbox.UID, error) {

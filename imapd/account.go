@@ -34,7 +34,7 @@ type box interface {
 	ReadOnly() bool
 	View() *mailbox.View
 	Sync(ctx context.Context) (*mailbox.View, error)
-	Changed() <-chan struct{}
+	Watch(fn func()) (stop func())
 	ClaimRecent(ctx context.Context) ([]mailbox.UID, error)
 	Stat(ctx context.Context, uid mailbox.UID) (mailbox.Message, error)
 	Read(ctx context.Context, uid mailbox.UID) (content, error)

@@ -1,9 +1,14 @@
 package imapd
 
 import (
+	"errors"
+	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
+
+	"mailcrypt/imapd/imapwire"
 )
 
 // A conn is a connection that sets a deadline before each read and write. What the
@@ -13,13 +18,20 @@ type conn struct {
 
 	mu       sync.Mutex
 	nc       net.Conn
-	raw      net.Conn // below TLS
-	waiting  bool     // for the next command, where a shutdown may interrupt
-	closing  bool     // interrupt was called
+	raw      net.Conn  // below TLS
+	waiting  bool      // for the next command, where a shutdown may interrupt
+	since    time.Time // waiting began
+	woken    bool      // wake was called
+	alarm    time.Time // when to wake by ourselves, unless zero
+	closing  bool      // interrupt was called
 	loggedIn bool
 	begun    time.Time // of the connection
 	until    time.Time // before login: end of patience with the current command
 }
+
+// errWoken ends a read that waits for a command, so that the session looks for what it has
+// to tell. The read can be repeated: TLS keeps what it has of a record.
+var errWoken = fmt.Errorf("imapd: woken: %w", imapwire.ErrInterrupted)
 
 // newConn begins the clock of a connection.
 func newConn(nc net.Conn, t *Timeouts) *conn {
@@ -30,12 +42,30 @@ func newConn(nc net.Conn, t *Timeouts) *conn {
 func (c *conn) wait(waiting bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting = waiting
+	c.waiting, c.since, c.alarm = waiting, time.Now(), time.Time{}
 	if waiting && !c.loggedIn {
 		c.until = time.Now().Add(c.t.Login)
 		if end := c.begun.Add(c.t.PreLogin); end.Before(c.until) {
 			c.until = end
 		}
+	}
+}
+
+// wakeAfter wakes once when d has passed.
+func (c *conn) wakeAfter(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alarm = time.Now().Add(d)
+}
+
+// wake makes a read that waits for a command fail with errWoken, now or when it comes. It may
+// be called from any goroutine and does not block.
+func (c *conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.woken = true
+	if c.waiting {
+		c.nc.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -57,27 +87,44 @@ func (c *conn) replace(nc net.Conn) {
 // earn time by sending octets slowly.
 func (c *conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
-	nc, now := c.nc, time.Now()
-	var deadline time.Time
-	switch {
-	case c.closing && c.waiting:
-		deadline = now
-	case !c.loggedIn:
-		deadline = c.until
-	case c.waiting:
-		deadline = now.Add(c.t.Idle)
-	default:
-		deadline = now.Add(c.t.Progress)
-	}
+	nc, deadline := c.nc, c.deadline(time.Now())
 	nc.SetReadDeadline(deadline)
 	c.mu.Unlock()
 	n, err := nc.Read(p)
-	if n > 0 {
-		c.mu.Lock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case n > 0:
 		c.waiting = false // a command has begun: let it be finished
-		c.mu.Unlock()
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.waiting && !c.closing:
+		now := time.Now()
+		alarmed := !c.alarm.IsZero() && !now.Before(c.alarm)
+		if c.woken || alarmed {
+			c.woken = false
+			if alarmed {
+				c.alarm = time.Time{}
+			}
+			return 0, errWoken
+		}
 	}
 	return n, err
+}
+
+// deadline is that of the next read. c.mu is held.
+func (c *conn) deadline(now time.Time) time.Time {
+	switch {
+	case c.waiting && (c.closing || c.woken):
+		return now
+	case !c.loggedIn:
+		return c.until
+	case !c.waiting:
+		return now.Add(c.t.Progress)
+	}
+	end := c.since.Add(c.t.Idle)
+	if !c.alarm.IsZero() && c.alarm.Before(end) {
+		return c.alarm
+	}
+	return end
 }
 
 // Write writes all of p; the deadline is for each piece.

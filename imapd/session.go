@@ -106,8 +106,10 @@ func (s *session) run(implicitTLS bool) {
 		return
 	}
 	for s.state != loggedOut {
-		s.conn.wait(true)
-		err := s.dec.Next()
+		err := s.await()
+		if err == nil {
+			err = s.dec.Next()
+		}
 		s.conn.wait(false)
 		if err == nil {
 			err = s.command()
@@ -118,6 +120,16 @@ func (s *session) run(implicitTLS bool) {
 		}
 	}
 	s.hangUp()
+}
+
+// await waits for the next command to begin.
+func (s *session) await() error {
+	s.conn.wait(true)
+	for {
+		if err := s.dec.Wait(); !errors.Is(err, errWoken) {
+			return err
+		}
+	}
 }
 
 // recovered keeps a panic from taking other users' sessions along. The value of a

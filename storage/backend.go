@@ -23,8 +23,10 @@ type Backend interface {
 	// Sync looks for what other programs changed, gives UIDs to new messages, and
 	// returns the newest View.
 	Sync(ctx context.Context) (*mailbox.View, error)
-	// Changed returns a channel that is closed at the next change of the View.
-	Changed() <-chan struct{}
+	// Watch calls fn after each change of the View and once the mailbox is gone, until stop
+	// is called. Meanwhile other programs' changes are looked for. fn must not block, and
+	// may be called for nothing, and once more while stop is being called.
+	Watch(fn func()) (stop func())
 	// ClaimRecent takes \Recent away from all messages and returns their UIDs; each
 	// is given to one caller only (RFC 3501 section 2.3.2).
 	ClaimRecent(ctx context.Context) ([]mailbox.UID, error)

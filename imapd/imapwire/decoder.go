@@ -15,6 +15,7 @@ package imapwire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -115,6 +116,22 @@ func (d *Decoder) Next() error {
 		d.line = nil // one long command must not cost memory for the rest of the session
 	}
 	return d.readLine()
+}
+
+// ErrInterrupted is what a reader's error wraps when Wait shall end without input. The
+// Decoder can be used on.
+var ErrInterrupted = errors.New("imapwire: interrupted")
+
+// Wait blocks until there is input for Next or RawLine.
+func (d *Decoder) Wait() error {
+	if d.err != nil || d.rd < d.wr {
+		return d.err
+	}
+	err := d.fill()
+	if err == nil || errors.Is(err, ErrInterrupted) {
+		return err
+	}
+	return d.fail(err)
 }
 
 // Wipe overwrites the current line and what was consumed of the buffer, for they

@@ -88,9 +88,9 @@ type box struct {
 	entries map[string]*entry
 	byUID   []*entry // those listed
 	view    *mailbox.View
-	changed chan struct{}
-	watch   *watch
-	gone    bool // deleted by this process
+	waiting map[*func()]struct{} // those of Watch
+	watch   *watch               // while there are any
+	gone    bool                 // deleted by this process
 	closed  bool
 	kicked  bool // a background sync is under way or waiting
 	again   bool // and another is to follow
@@ -105,7 +105,7 @@ const (
 var dirNames = [2]string{"new", "cur"}
 
 func newBox(h *Hierarchy, f folder, db *index.DB) *box {
-	b := &box{h: h, db: db, op: make(chan struct{}, 1), changed: make(chan struct{}),
+	b := &box{h: h, db: db, op: make(chan struct{}, 1), waiting: map[*func()]struct{}{},
 		entries: map[string]*entry{}, flags: map[string]mailbox.Flags{}, suffixes: map[string]string{},
 		recents: map[*entry]struct{}{}, inNew: map[*entry]struct{}{}, view: &mailbox.View{}}
 	b.at.Store(&f)
@@ -298,12 +298,8 @@ func (b *box) close() {
 		return
 	}
 	b.closed = true
-	watch := b.watch
-	b.watch = nil
 	b.mu.Unlock()
-	if watch != nil {
-		b.h.watcher.remove(watch)
-	}
+	b.unwatch()
 	if b.idx != nil {
 		b.idx.Close()
 	}

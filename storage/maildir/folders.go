@@ -253,12 +253,8 @@ func (b *box) bury() {
 	}
 	b.mu.Lock()
 	b.gone = true
-	watch := b.watch
-	b.watch = nil
 	b.mu.Unlock()
-	if watch != nil {
-		b.h.watcher.remove(watch)
-	}
+	b.unwatch()
 	b.wake()
 }
 
@@ -350,13 +346,12 @@ func (h *Hierarchy) move(ctx context.Context, moves []move) (err error) {
 func (b *box) moved(to folder) {
 	b.mu.Lock()
 	b.at.Store(&to)
-	watch := b.watch
-	b.watch = nil
 	b.mu.Unlock()
-	if watch != nil {
-		b.h.watcher.remove(watch)
+	if b.unwatch() {
 		b.mu.Lock()
-		b.watch = b.h.watcher.add([]string{b.dirPath(newDir), b.dirPath(curDir)}, b.kick)
+		if len(b.waiting) > 0 {
+			b.watchDirs()
+		}
 		b.mu.Unlock()
 	}
 }

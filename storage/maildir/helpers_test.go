@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,4 +177,14 @@ func inMemory(t *testing.T) {
 func setFlags(ctx context.Context, b storage.Backend, uids []mailbox.UID, change mailbox.FlagChange) error {
 	_, err := b.SetFlags(ctx, uids, change)
 	return err
+}
+
+// changedOf returns a channel that is closed at the next change, and watches until the
+// test ends.
+func changedOf(t *testing.T, m *Mailbox) <-chan struct{} {
+	t.Helper()
+	told := make(chan struct{})
+	var once sync.Once
+	t.Cleanup(m.Watch(func() { once.Do(func() { close(told) }) }))
+	return told
 }

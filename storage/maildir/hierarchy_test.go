@@ -242,7 +242,7 @@ func TestDeleteWhileOpen(t *testing.T) {
 		m := openBox(t, h, "A")
 		save(t, m, "x", mailbox.SaveInfo{})
 		openBox(t, h, "A/B")
-		changed := m.Changed()
+		changed := changedOf(t, m)
 		if err := h.Delete(t.Context(), "A"); err != nil {
 			t.Fatal(err)
 		}

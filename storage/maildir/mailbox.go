@@ -56,62 +56,6 @@ func (m *Mailbox) View() *mailbox.View {
 // newest View. The uidlist's lock is taken only if there is something to write.
 func (m *Mailbox) Sync(ctx context.Context) (*mailbox.View, error) { return m.b.sync(ctx, false) }
 
-// Changed returns a channel that is closed when the View has changed. From the first call
-// until the mailbox is closed other programs' changes are watched for.
-func (m *Mailbox) Changed() <-chan struct{} {
-	b := m.b
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.watch == nil && !b.closed && !b.gone {
-		b.watch = b.h.watcher.add([]string{b.dirPath(newDir), b.dirPath(curDir)}, b.kick)
-	}
-	return b.changed
-}
-
-// kick syncs in the background, once for all calls meanwhile.
-func (b *box) kick() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed || b.gone {
-		return
-	}
-	if b.kicked {
-		b.again = true
-		return
-	}
-	b.kicked = true
-	go func() {
-		for {
-			if _, err := b.sync(b.ctx, false); errors.Is(err, mailbox.ErrNotFound) {
-				b.wake() // who waits shall look, and find that it is gone
-			}
-			b.mu.Lock()
-			again := b.again && !b.closed && !b.gone
-			b.again = false
-			b.kicked = again
-			b.mu.Unlock()
-			if !again {
-				return
-			}
-		}
-	}()
-}
-
-// wake closes the channel of Changed.
-func (b *box) wake() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
-// watched reports whether somebody waits for changes.
-func (b *box) watched() bool {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return b.watch != nil
-}
-
 // Stat returns a message with its dates and stored size looked up.
 func (m *Mailbox) Stat(ctx context.Context, uid mailbox.UID) (mailbox.Message, error) {
 	var st unix.Stat_t

@@ -78,7 +78,7 @@ func TestSharedState(t *testing.T) {
 	h := openTree(t, l, Options{})
 	a, b := openBox(t, h, "INBOX"), openBox(t, h, "INBOX")
 	v := a.View()
-	changed := b.Changed()
+	changed := changedOf(t, b)
 	save(t, a, "x", mailbox.SaveInfo{})
 	select {
 	case <-changed:
@@ -104,7 +104,7 @@ func wait(t *testing.T, m *Mailbox, enough func(*mailbox.View) bool) {
 	t.Helper()
 	end := time.After(20 * time.Second)
 	for !enough(m.View()) {
-		changed := m.Changed()
+		changed := changedOf(t, m)
 		if enough(m.View()) {
 			return
 		}
@@ -124,7 +124,7 @@ func TestWatch(t *testing.T) {
 			l := newLocation(t)
 			h := openTree(t, l, Options{Watcher: w})
 			m := openBox(t, h, "INBOX")
-			m.Changed()
+			changedOf(t, m)
 			put(t, filepath.Join(l.Root, "tmp", "1.a"), "x")
 			mustRename(t, filepath.Join(l.Root, "tmp", "1.a"), filepath.Join(l.Root, "new", "1.a"))
 			wait(t, m, func(v *mailbox.View) bool { return v.Len() == 1 })

@@ -292,13 +292,9 @@ func (b *box) publish() {
 	changed := p.changed() || b.fresh
 	b.view, b.fresh = view, false
 	b.known = view.UIDNext
-	var wake chan struct{}
-	if changed {
-		wake, b.changed = b.changed, make(chan struct{})
-	}
 	b.mu.Unlock()
-	if wake != nil {
-		close(wake)
+	if changed {
+		b.wake()
 	}
 	if len(p.records) > 0 || len(p.gone) > 0 || p.next {
 		b.idx.Put(b.head.validity, view.UIDNext, p.records, p.gone)

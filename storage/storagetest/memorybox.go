@@ -23,7 +23,7 @@ type memoryBox struct {
 	dates   map[mailbox.UID]dates
 	recent  []mailbox.UID
 	gone    map[mailbox.UID]mailbox.ModSeq // expunged
-	changed chan struct{}
+	waiting map[*func()]struct{}
 	deleted bool
 }
 
@@ -37,7 +37,7 @@ func newMemoryBox(validity uint32) *memoryBox {
 		bytes:   map[mailbox.UID][]byte{},
 		dates:   map[mailbox.UID]dates{},
 		gone:    map[mailbox.UID]mailbox.ModSeq{},
-		changed: make(chan struct{}),
+		waiting: map[*func()]struct{}{},
 	}
 }
 
@@ -55,17 +55,23 @@ func (b *memoryBox) View() *mailbox.View {
 
 func (b *memoryBox) Sync(ctx context.Context) (*mailbox.View, error) { return b.View(), ctx.Err() }
 
-func (b *memoryBox) Changed() <-chan struct{} {
+func (b *memoryBox) Watch(fn func()) (stop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.changed
+	b.waiting[&fn] = struct{}{}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.waiting, &fn)
+	}
 }
 
 // set shows a new view. b.mu is held.
 func (b *memoryBox) set(v *mailbox.View) {
 	b.view = v
-	close(b.changed)
-	b.changed = make(chan struct{})
+	for fn := range b.waiting {
+		go (*fn)()
+	}
 }
 
 func (b *memoryBox) ClaimRecent(context.Context) ([]mailbox.UID, error) {
