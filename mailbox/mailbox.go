@@ -28,6 +28,9 @@ var (
 	ErrTooLarge = errors.New("mailbox: message too large")
 	// ErrReadOnly reports a change to a mailbox that was opened for reading.
 	ErrReadOnly = errors.New("mailbox: read-only")
+	// ErrNoModSeqs reports a mailbox whose modseqs do not outlive the process, so that no
+	// client may be told one (RFC 7162 section 3.1.2.2, NOMODSEQ).
+	ErrNoModSeqs = errors.New("mailbox: modseqs are not kept")
 	// ErrLooksTransformed reports a client's message that begins with the magic of an
 	// encrypted or compressed stream and would be saved as it is: a reader would
 	// transform it back.

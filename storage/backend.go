@@ -49,12 +49,17 @@ type Backend interface {
 	// Expunge removes those of the messages that exist. It works on a full disk.
 	Expunge(ctx context.Context, uids []mailbox.UID) error
 	// Expunged returns the UIDs, sorted, of messages that were expunged with a modseq
-	// above since, as far as the View shows it. complete is false where that is not known
-	// any more: then every UID below UIDNEXT that is not in the View may be one of them.
+	// above since, as far as the newest View shows it; who still shows an older one leaves
+	// out what is in that. complete is false where it is not known any more, or since is
+	// above HighestModSeq: then every UID below UIDNEXT that is not in the View may be one
+	// of them. An old expunge may be told once more than needed, never one that was none.
 	Expunged(ctx context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error)
 	// SyncModSeqs makes durable what the modseqs of the View at the call say. A modseq is
 	// told to a client only after that: after a crash nothing may look unchanged that was
-	// changed back since.
+	// changed back since. It costs nothing where nothing is outstanding, and calls at the
+	// same time share the work. After an error (a full disk) no modseq of the View may be
+	// told; the error wraps mailbox.ErrNoModSeqs where none ever can, because the store has
+	// no place for them.
 	SyncModSeqs(ctx context.Context) error
 
 	// Close releases the mailbox; the caller has no Pending or Stored open.
