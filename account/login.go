@@ -174,6 +174,10 @@ func (l *Login) Subscribe(ctx context.Context, name string, on bool) error {
 	return l.account.hier.Subscribe(ctx, name, on)
 }
 
+// Watch calls fn after names or subscriptions have changed, by other programs too, until
+// stop is called. fn must not block.
+func (l *Login) Watch(fn func()) (stop func()) { return l.account.hier.Watch(fn) }
+
 // Create makes a mailbox.
 func (l *Login) Create(ctx context.Context, name string) error {
 	return l.account.hier.Create(ctx, name)

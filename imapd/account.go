@@ -21,6 +21,7 @@ type login interface {
 	SpecialUse() map[string]string
 	Subscriptions(ctx context.Context) ([]string, error)
 	Subscribe(ctx context.Context, name string, on bool) error
+	Watch(fn func()) (stop func())
 	Create(ctx context.Context, name string) error
 	Delete(ctx context.Context, name string) error
 	Rename(ctx context.Context, from, to string) error

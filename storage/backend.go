@@ -102,5 +102,9 @@ type Hierarchy interface {
 	// Subscriptions returns the subscribed names, which need not exist.
 	Subscriptions(ctx context.Context) ([]string, error)
 	Subscribe(ctx context.Context, name string, on bool) error
+	// Watch calls fn after names or subscriptions have changed, here or, as far as that can
+	// be noticed, by other programs, until stop is called. fn must not block, and may be
+	// called for nothing.
+	Watch(fn func()) (stop func())
 	Close() error
 }

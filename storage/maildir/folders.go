@@ -33,6 +33,7 @@ func (h *Hierarchy) Create(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	defer h.namesChanged()
 	h.folders.Lock()
 	defer h.folders.Unlock()
 	if err := h.create(ctx, f); err != nil {
@@ -106,6 +107,7 @@ func (h *Hierarchy) Delete(ctx context.Context, name string) error {
 	if f.inbox() {
 		return fmt.Errorf("maildir: deleting INBOX: %w", mailbox.ErrName)
 	}
+	defer h.namesChanged()
 	h.folders.Lock()
 	defer h.folders.Unlock()
 	b, err := h.freeze(ctx, f)
@@ -279,6 +281,7 @@ func (h *Hierarchy) Rename(ctx context.Context, from, to string) error {
 	if mailbox.IsBelow(dst.key, src.key, sep) {
 		return fmt.Errorf("maildir: renaming %s below itself: %w", src.key, mailbox.ErrName)
 	}
+	defer h.namesChanged()
 	h.folders.Lock()
 	defer h.folders.Unlock()
 	keys, err := h.keys(ctx)

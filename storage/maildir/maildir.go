@@ -109,6 +109,7 @@ type Hierarchy struct {
 	closed  bool
 
 	validity uidValidity
+	names    nameWatch
 }
 
 var _ storage.Hierarchy = (*Hierarchy)(nil)

@@ -357,3 +357,40 @@ func TestParallel(t *testing.T) {
 		t.Errorf("uidlist: %d records, %v, %v", len(p.records), p.damage, err)
 	}
 }
+
+// Names that another program makes and subscribes are told of, and nothing else is.
+func TestWatchNames(t *testing.T) {
+	w := NewWatcher(WatcherOptions{Interval: 50 * time.Millisecond})
+	defer w.Close()
+	eachLayout(t, func(t *testing.T, l Location) {
+		h := openTree(t, l, Options{Watcher: w})
+		openBox(t, h, "INBOX")
+		told := make(chan struct{}, 10)
+		stop := h.Watch(func() { told <- struct{}{} })
+		wait := func(what string) {
+			t.Helper()
+			select {
+			case <-told:
+			case <-time.After(20 * time.Second):
+				t.Fatalf("nobody is told of %s", what)
+			}
+		}
+		put(t, filepath.Join(l.Root, "dovecot-uidlist.lock"), "x")
+		mustRemove(t, filepath.Join(l.Root, "dovecot-uidlist.lock"))
+		dir := h.dirIn(l.Root, "Other")
+		for _, sub := range []string{"", "cur", "new", "tmp"} {
+			if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait("a new folder")
+		put(t, h.subscriptionsPath(), "Other\n")
+		wait("a subscription")
+		stop()
+		h.names.mu.Lock()
+		defer h.names.mu.Unlock()
+		if h.names.watch != nil || len(h.names.waiting) != 0 {
+			t.Error("still watching")
+		}
+	})
+}

@@ -196,5 +196,6 @@ func (h *Hierarchy) Subscribe(ctx context.Context, name string, on bool) error {
 	if err := l.ReplaceWith(s.write); err != nil {
 		return fmt.Errorf("maildir: subscribing: %w", err)
 	}
+	h.namesChanged()
 	return nil
 }

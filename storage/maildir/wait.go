@@ -38,7 +38,7 @@ func (m *Mailbox) Watch(fn func()) (stop func()) {
 
 // watchDirs has other programs' changes looked for. b.mu is held.
 func (b *box) watchDirs() {
-	b.watch = b.h.watcher.add([]string{b.dirPath(newDir), b.dirPath(curDir)}, b.kick)
+	b.watch = b.h.watcher.add([]string{b.dirPath(newDir), b.dirPath(curDir)}, b.kick, nil)
 }
 
 // unwatch ends that, and reports whether it went on.

@@ -47,7 +47,8 @@ type Watcher struct {
 type watch struct {
 	dirs  []string
 	wake  func()
-	timer *time.Timer // set while events are gathered
+	only  func(base string) bool // which names in the directories matter; nil: all
+	timer *time.Timer            // set while events are gathered
 	off   bool
 }
 
@@ -83,9 +84,9 @@ func (w *Watcher) Close() error {
 }
 
 // add calls wake, in a goroutine of its own, after something has changed in the
-// directories, and now and then for nothing.
-func (w *Watcher) add(dirs []string, wake func()) *watch {
-	s := &watch{dirs: dirs, wake: wake}
+// directories, and now and then for nothing. only, unless nil, picks the names that matter.
+func (w *Watcher) add(dirs []string, wake func(), only func(base string) bool) *watch {
+	s := &watch{dirs: dirs, wake: wake, only: only}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -97,6 +98,17 @@ func (w *Watcher) add(dirs []string, wake func()) *watch {
 			w.poll(s)
 			break
 		}
+	}
+	return s
+}
+
+// addPolled calls wake from time to time.
+func (w *Watcher) addPolled(wake func()) *watch {
+	s := &watch{wake: wake}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.off = w.closed; !s.off {
+		w.poll(s)
 	}
 	return s
 }
@@ -204,8 +216,11 @@ func (w *Watcher) run() {
 func (w *Watcher) event(e fsnotify.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	base := filepath.Base(e.Name)
 	for s := range w.dirs[filepath.Dir(e.Name)] {
-		w.gather(s)
+		if s.only == nil || s.only(base) {
+			w.gather(s)
+		}
 	}
 	for s := range w.dirs[e.Name] { // the directory itself went away
 		w.gather(s)

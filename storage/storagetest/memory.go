@@ -23,12 +23,13 @@ type Memory struct {
 	mu       sync.Mutex
 	boxes    map[string]*memoryBox
 	subs     map[string]bool
+	waiting  map[*func()]struct{} // those of Watch
 	validity uint32
 }
 
 // NewMemory returns an empty hierarchy.
 func NewMemory(separator byte) *Memory {
-	return &Memory{sep: separator, boxes: map[string]*memoryBox{}, subs: map[string]bool{}, validity: 1}
+	return &Memory{sep: separator, boxes: map[string]*memoryBox{}, subs: map[string]bool{}, waiting: map[*func()]struct{}{}, validity: 1}
 }
 
 // Separator implements storage.Hierarchy.
@@ -115,6 +116,7 @@ func (m *Memory) Create(_ context.Context, name string) error {
 		return fmt.Errorf("storagetest: %w", mailbox.ErrExists)
 	}
 	m.add(name)
+	m.changed()
 	return nil
 }
 
@@ -131,6 +133,7 @@ func (m *Memory) Delete(_ context.Context, name string) error {
 	}
 	b.delete()
 	delete(m.boxes, name)
+	m.changed()
 	return nil
 }
 
@@ -159,7 +162,27 @@ func (m *Memory) Rename(_ context.Context, from, to string) error {
 	for name, b := range moved {
 		m.boxes[name] = b
 	}
+	m.changed()
 	return nil
+}
+
+// Watch implements storage.Hierarchy.
+func (m *Memory) Watch(fn func()) (stop func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting[&fn] = struct{}{}
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.waiting, &fn)
+	}
+}
+
+// changed wakes those who watch. m.mu is held.
+func (m *Memory) changed() {
+	for fn := range m.waiting {
+		go (*fn)()
+	}
 }
 
 // Subscriptions implements storage.Hierarchy.
@@ -183,6 +206,7 @@ func (m *Memory) Subscribe(_ context.Context, name string, on bool) error {
 	} else {
 		delete(m.subs, name)
 	}
+	m.changed()
 	return nil
 }
 

@@ -69,6 +69,7 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"Names", (*suite).names},
 		{"RefusedNames", (*suite).refusedNames},
 		{"Levels", (*suite).levels},
+		{"WatchNames", (*suite).watchNames},
 		{"Subscriptions", (*suite).subscriptions},
 		{"GUIDs", (*suite).guids},
 		{"Concurrency", (*suite).concurrency},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"mailcrypt/mailbox"
 	"mailcrypt/storage"
@@ -348,4 +349,33 @@ func (s *suite) useOnce(name string) (err error) {
 	}
 	_, err = read(s.ctx, b, uid)
 	return err
+}
+
+// watchNames wants those who wait to hear of every change of names and subscriptions.
+func (s *suite) watchNames() {
+	told := make(chan struct{}, 1)
+	stop := s.h.Watch(func() {
+		select {
+		case told <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"CREATE", func() error { return s.h.Create(s.ctx, "Watched") }},
+		{"SUBSCRIBE", func() error { return s.h.Subscribe(s.ctx, "Watched", true) }},
+		{"RENAME", func() error { return s.h.Rename(s.ctx, "Watched", "Seen") }},
+		{"UNSUBSCRIBE", func() error { return s.h.Subscribe(s.ctx, "Watched", false) }},
+		{"DELETE", func() error { return s.h.Delete(s.ctx, "Seen") }},
+	} {
+		s.must(step.do(), step.name)
+		select {
+		case <-told:
+		case <-time.After(20 * time.Second):
+			s.Fatalf("nobody is told of %s", step.name)
+		}
+	}
 }
