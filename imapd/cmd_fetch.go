@@ -31,6 +31,8 @@ func (s *session) fetch(c *call) error {
 		items = slices.DeleteFunc(items, func(i fetchItem) bool { return i.kind == itemUID })
 		items = slices.Insert(items, 0, simpleItems["UID"][0])
 	}
+	// As Dovecot has it: what is short comes before bodies, in the order of the command.
+	slices.SortStableFunc(items, func(a, b fetchItem) int { return a.place() - b.place() })
 	f := &fetching{session: s, items: items}
 	for _, i := range items {
 		f.text = f.text || i.needsText()
@@ -121,7 +123,11 @@ func (f *fetching) showSeen(msg *mailbox.Message) {
 		}
 	}
 	item := &simpleItems["FLAGS"][0]
-	f.values = append(f.values, fetchValue{item: item, msg: msg, flags: flags})
+	at := slices.IndexFunc(f.values, func(v fetchValue) bool { return v.item.place() > item.place() })
+	if at < 0 {
+		at = len(f.values)
+	}
+	f.values = slices.Insert(f.values, at, fetchValue{item: item, msg: msg, flags: flags})
 }
 
 // write sends the response of one message.

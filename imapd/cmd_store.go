@@ -47,7 +47,9 @@ func (s *session) store(c *call) error {
 			gone = true
 			continue
 		}
-		if !silent {
+		if silent {
+			s.announceKeywords(msg.Flags.Keywords)
+		} else {
 			// Every message of the set is answered, changed or not; announce tells then
 			// what others changed.
 			s.writeFlags(i, msg, c.uid)

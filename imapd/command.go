@@ -135,6 +135,10 @@ func (s *session) readCommand() (*call, error) {
 	}
 	c.tag = tag
 	if err := s.dec.SP(); err != nil {
+		if !s.dec.AtEnd() {
+			c.tag = "*" // what was read could be the tag of another command
+			return c, bad("Invalid tag.")
+		}
 		return c, bad("Missing command.")
 	}
 	name, err := s.dec.Keyword()

@@ -51,6 +51,14 @@ type section struct {
 // needsText reports whether the item needs the message's plaintext.
 func (i *fetchItem) needsText() bool { return i.kind >= itemEnvelope }
 
+// place parts a response: 0 for what stands at its beginning, 1 for structures and bodies.
+func (i *fetchItem) place() int {
+	if i.needsText() {
+		return 1
+	}
+	return 0
+}
+
 var simpleItems = map[string][]fetchItem{
 	"UID":           {{kind: itemUID, name: "UID"}},
 	"FLAGS":         {{kind: itemFlags, name: "FLAGS"}},

@@ -307,6 +307,10 @@ func (s *session) indices(set imapwire.Set, uid bool) ([]int, error) {
 			}
 		}
 	default:
+		// RFC 9051 section 9, seq-number: "*" is an error too if the mailbox is empty.
+		if v.Len() == 0 {
+			return nil, bad("No messages in mailbox.")
+		}
 		if err := s.checkNumbers(set); err != nil {
 			return nil, err
 		}
@@ -320,7 +324,8 @@ func (s *session) indices(set imapwire.Set, uid bool) ([]int, error) {
 }
 
 // checkNumbers fails where a set names a message number that does not exist. "*" of an
-// empty mailbox names nothing, and so does 1:*, which clients send without looking.
+// empty mailbox names nothing in a search, and so does 1:*, which clients send without
+// looking.
 func (s *session) checkNumbers(set imapwire.Set) error {
 	n := uint32(s.box.view.Len())
 	for _, r := range set.Ranges {

@@ -216,9 +216,9 @@ C: f STATUS Sent (MESSAGES)
 S: * STATUS Sent (MESSAGES 5)
 S: f OK Status completed.
 C: g FETCH 1:* FLAGS
-S: g OK Fetch completed.
-C: h FETCH 2 FLAGS
-S: h BAD Invalid message set.
+S: g BAD No messages in mailbox.
+C: h UID FETCH 1:* FLAGS
+S: h OK Fetch completed.
 `)
 }
 

@@ -17,8 +17,8 @@ import (
 	"mailcrypt/imapd/imapwire"
 )
 
-// maxBad is how many bad commands in a row end a connection.
-const maxBad = 10
+// maxBad is how many bad commands in a row end a connection, as in Dovecot.
+const maxBad = 20
 
 type state uint8
 

@@ -58,7 +58,8 @@ func (n *normaliser) responses(in []string) []string {
 }
 
 var (
-	statusLine = regexp.MustCompile(`(?s)^(\*|tag[0-9]+|sentinel) (OK|NO|BAD|BYE|PREAUTH)(?: (.*))?$`)
+	statusLine = regexp.MustCompile(`(?s)^([^ ]+) (OK|NO|BAD|BYE|PREAUTH)(?: (.*))?$`)
+	ownTag     = regexp.MustCompile(`^tag[0-9]+$`)
 	fetchLine  = regexp.MustCompile(`^\* [0-9]+ FETCH \(`)
 )
 
@@ -74,6 +75,8 @@ func (n *normaliser) response(r string) string {
 	switch {
 	case word == "CAPABILITY":
 		return "* CAPABILITY" // TestCapability compares them
+	case word == "ID":
+		return "* ID"
 	case word == "FLAGS":
 		return sortList(r, "FLAGS")
 	case word == "LIST" || word == "LSUB":
@@ -140,8 +143,8 @@ func (n *normaliser) status(tag, kind, rest string) string {
 	if tag == "*" && kind == "OK" && code == "" {
 		return ""
 	}
-	if tag != "*" {
-		tag = "tag"
+	if ownTag.MatchString(tag) {
+		tag = "tag" // others are of the script
 	}
 	return strings.TrimSpace(tag + " " + kind + " " + code)
 }
@@ -186,11 +189,15 @@ func sortList(r, name string) string {
 	return r[:i] + strings.Join(words, " ") + r[i+j:]
 }
 
-// sortFirstList does so for the attributes of a LIST response.
+// sortFirstList does so for the attributes of a LIST response. Whether there may be new
+// messages is a hint, which Dovecot gives once it has an index.
 func sortFirstList(r string) string {
+	r = hintAttribute.ReplaceAllString(r, "$1")
 	name, _, _ := strings.Cut(r, " (")
 	return sortList(r, name)
 }
+
+var hintAttribute = regexp.MustCompile(`(?i)([( ])\\(?:Un)?marked\b`)
 
 // sortRuns orders runs of LIST, LSUB and STATUS responses, whose order is free.
 func sortRuns(rs []string) {
