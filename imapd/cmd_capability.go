@@ -6,7 +6,7 @@ import "strings"
 // literals are drained. LOGIN-REFERRALS and the like are not spoken.
 var capabilities = strings.Fields("IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " +
 	"CHILDREN MOVE ESEARCH SEARCHRES LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE BINARY UTF8=ACCEPT " +
-	"WITHIN APPENDLIMIT")
+	"WITHIN INPROGRESS APPENDLIMIT")
 
 // capabilityNames lists what the client may use in the present state.
 func (s *session) capabilityNames() []string {

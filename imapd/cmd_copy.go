@@ -37,7 +37,7 @@ func (s *session) copy(c *call) error {
 		return ok("", "No messages found.")
 	}
 	var r copied
-	err = s.patiently(func(ctx context.Context) (err error) {
+	err = s.patiently(c.tag, func(ctx context.Context) (err error) {
 		r, err = s.box.box.Copy(ctx, uids, name) // undone if the client has gone
 		return err
 	})
@@ -60,7 +60,7 @@ func (s *session) move(c *call) error {
 		return ok("", "No messages found.")
 	}
 	var r copied
-	err = s.patiently(func(context.Context) (err error) {
+	err = s.patiently(c.tag, func(context.Context) (err error) {
 		r, err = s.box.box.Move(s.ctx, uids, name) // not left half done, even so
 		return err
 	})

@@ -7,91 +7,53 @@ import (
 	"mailcrypt/mailbox"
 )
 
-// searchReturn are the result options of RFC 4731 and RFC 5182.
-type searchReturn struct {
-	given                      bool
-	min, max, count, all, save bool
-}
-
 // search is SEARCH and UID SEARCH.
 func (s *session) search(c *call) (err error) {
-	d := s.dec
+	p := &searchParser{d: s.dec}
 	var ret searchReturn
-	defer func() {
-		if ret.save && err != nil && !syntaxOnly(err) {
-			s.box.saved = nil // RFC 5182 section 2.1
-		}
-	}()
-	p := &searchParser{d: d}
-	if err := d.SP(); err != nil {
+	defer func() { s.unsave(&ret, err) }()
+	if err := s.dec.SP(); err != nil {
 		return err
 	}
-	if d.TryWord("RETURN") {
-		if err := d.SP(); err != nil {
+	if err := s.returnOptions(&ret); err != nil {
+		return err
+	}
+	if s.dec.TryWord("CHARSET") {
+		if err := s.dec.SP(); err != nil {
 			return err
 		}
-		if err := s.searchReturn(&ret); err != nil {
+		if err := p.charsetArg(); err != nil {
 			return err
 		}
-		if err := d.SP(); err != nil {
+		if err := s.dec.SP(); err != nil {
 			return err
 		}
 	}
-	if d.TryWord("CHARSET") {
-		if err := d.SP(); err != nil {
-			return err
-		}
-		name, err := d.AString()
-		if err != nil {
-			return err
-		}
-		var known bool
-		if p.charset, known = charsetFor(string(name)); !known {
-			return no("BADCHARSET (UTF-8 US-ASCII)", "Unknown charset.")
-		}
-		if err := d.SP(); err != nil {
-			return err
-		}
-	}
-	program, err := p.all()
+	program, err := s.searchProgram(p)
 	if err != nil {
 		return err
 	}
-	if err := s.resolveSets(program); err != nil {
+	f := &finding{session: s, call: c, ret: &ret, matcher: newMatcher(s, program)}
+	if err := f.run(); err != nil {
 		return err
 	}
-	sortKeys(program)
-	return s.runSearch(c, &ret, program)
+	f.save()
+	s.writeResult(c, "SEARCH", &ret, f.found)
+	f.report()
+	return nil
 }
 
-// searchReturn reads the list after RETURN.
-func (s *session) searchReturn(r *searchReturn) error {
-	r.given = true
-	err := s.dec.List(func() error {
-		o, err := s.dec.Keyword()
-		if err != nil {
-			return err
-		}
-		switch o {
-		case "MIN":
-			r.min = true
-		case "MAX":
-			r.max = true
-		case "COUNT":
-			r.count = true
-		case "ALL":
-			r.all = true
-		case "SAVE":
-			r.save = true
-		default:
-			return bad("Unknown SEARCH result option.")
-		}
-		return nil
-	})
-	if !r.min && !r.max && !r.count && !r.save {
-		r.all = true // an empty list means ALL
+// searchProgram reads the keys up to the end of the command.
+func (s *session) searchProgram(p *searchParser) (*searchKey, error) {
+	program, err := p.all()
+	if err != nil {
+		return nil, err
 	}
-	return err
+	if err := s.resolveSets(program); err != nil {
+		return nil, err
+	}
+	sortKeys(program)
+	return program, nil
 }
 
 // resolveSets turns the sets of a program into ranges of the announced view.
@@ -133,95 +95,91 @@ func sortKeys(k *searchKey) {
 	}
 }
 
-// runSearch looks at each message once. Those that cannot be read are named in an untagged
-// NO after the result: the client has what could be found, and knows what is missing.
-func (s *session) runSearch(c *call, ret *searchReturn, program *searchKey) error {
-	m := newMatcher(s, program)
-	var numbers []uint32
-	var uids []mailbox.UID
-	var unread failures
-	notice := s.newNotice()
-	for i := range s.box.view.Len() {
-		if err := notice.give(); err != nil {
+// A finding is the part that SEARCH, SORT and THREAD have in common: each message is looked
+// at once. Those that cannot be read are named in an untagged NO after the result: the
+// client has what could be found, and knows what is missing.
+type finding struct {
+	*session
+	call    *call
+	ret     *searchReturn // nil: everything is wanted
+	matcher *matcher
+	// each, where set, is called for each message that was found, while it may be open. The
+	// error is about the whole command.
+	each func(index int) error
+
+	found  []int // indices into the announced view, in ascending order
+	unread failures
+}
+
+// run looks for messages. Where only the first or last ones of the result are asked for, it
+// begins at that end and stops when it has them.
+func (f *finding) run() error {
+	n := f.box.view.Len()
+	first, last := n, 0
+	if f.ret != nil {
+		first, last = f.ret.wanted(n)
+	}
+	notice := f.newNotice(f.call.tag, n)
+	at := 0
+	for ; at < n && len(f.found) < first; at++ {
+		if err := f.look(notice, at, at); err != nil {
 			return err
 		}
-		t := m.match(i)
-		if t == trueTruth {
-			uid := s.box.view.At(i).UID
-			uids = append(uids, uid)
-			if c.uid {
-				numbers = append(numbers, uint32(uid))
-			} else {
-				numbers = append(numbers, uint32(i+1))
-			}
+	}
+	begun := len(f.found)
+	for k := n - 1; k >= at && len(f.found)-begun < last; k-- {
+		if err := f.look(notice, k, at+n-1-k); err != nil {
+			return err
 		}
-		if t == unknown && !s.note(&unread, m.msg.UID, m.err) {
+	}
+	slices.Reverse(f.found[begun:])
+	f.box.reader.rest(false)
+	return nil
+}
+
+// look looks at one message.
+func (f *finding) look(notice *notice, index, done int) error {
+	if err := notice.give(done); err != nil {
+		return err
+	}
+	if done&0xff == 0 && f.ctx.Err() != nil {
+		return f.ctx.Err()
+	}
+	switch m := f.matcher; m.match(index) {
+	case trueTruth:
+		f.found = append(f.found, index)
+		if f.each != nil {
+			return f.each(index)
+		}
+	case unknown:
+		if !f.note(&f.unread, m.msg.UID, m.err) {
 			return m.err
 		}
-		if i&0xff == 0 && s.ctx.Err() != nil {
-			return s.ctx.Err()
-		}
-	}
-	s.box.reader.rest(false)
-	if ret.save {
-		s.save(ret, uids)
-	}
-	s.writeSearch(c, ret, numbers)
-	if len(unread.list) > 0 {
-		s.writeStatus("*", &status{"NO", "UNAVAILABLE", s.report(&unread)})
 	}
 	return nil
 }
 
-// save keeps the result as "$" (RFC 5182 section 2.4: with MIN or MAX, only those).
-func (s *session) save(ret *searchReturn, uids []mailbox.UID) {
-	if (ret.min || ret.max) && !ret.all && !ret.count && len(uids) > 0 {
-		var ends []mailbox.UID
-		if ret.min {
-			ends = append(ends, uids[0])
-		}
-		if ret.max && (!ret.min || len(uids) > 1) {
-			ends = append(ends, uids[len(uids)-1])
-		}
-		uids = ends
+// report names the messages that could not be read.
+func (f *finding) report() {
+	if len(f.unread.list) > 0 {
+		f.writeStatus("*", &status{"NO", "UNAVAILABLE", f.session.report(&f.unread)})
 	}
-	s.box.saved = uids
 }
 
-// writeSearch sends SEARCH, or ESEARCH where options were given or the client speaks
-// IMAP4rev2.
-func (s *session) writeSearch(c *call, ret *searchReturn, numbers []uint32) {
-	if !ret.given && !s.rev2 {
-		s.enc.Raw("* SEARCH")
-		for _, n := range numbers {
-			s.enc.SP().Number(int64(n))
-		}
-		s.enc.CRLF()
+// save keeps the result as "$" if RETURN asks for it.
+func (f *finding) save() {
+	if !f.ret.save {
 		return
 	}
-	if !ret.given {
-		ret.all = true
+	kept := slices.Clone(f.ret.kept(f.found))
+	slices.Sort(kept)
+	f.box.saved = f.uidsAt(slices.Compact(kept))
+}
+
+// unsave empties "$" where a command that was to save its result fails, unless it was not
+// understood (RFC 5182 section 2.1).
+func (s *session) unsave(ret *searchReturn, err error) {
+	if ret.save && err != nil && !syntaxOnly(err) {
+		s.box.saved = []mailbox.UID{}
 	}
-	if !ret.min && !ret.max && !ret.count && !ret.all {
-		return // SAVE alone has no response (RFC 5182 section 2.1)
-	}
-	s.enc.Raw("* ESEARCH (TAG ").String(c.tag).Raw(")")
-	if c.uid {
-		s.enc.Raw(" UID")
-	}
-	if len(numbers) > 0 {
-		if ret.min {
-			s.enc.Raw(" MIN ").Number(int64(numbers[0]))
-		}
-		if ret.max {
-			s.enc.Raw(" MAX ").Number(int64(numbers[len(numbers)-1]))
-		}
-	}
-	if ret.all && len(numbers) > 0 {
-		s.enc.Raw(" ALL ").Set(numbers)
-	}
-	if ret.count {
-		s.enc.Raw(" COUNT ").Number(int64(len(numbers)))
-	}
-	s.enc.CRLF()
 }

@@ -20,7 +20,7 @@ func TestGoneClient(t *testing.T) {
 	c := f.selected("INBOX")
 	c.send("a COPY 1 INBOX")
 	<-begun
-	if line := c.line(); line != "* OK Still working." {
+	if line := c.line(); line != `* OK [INPROGRESS ("a" NIL NIL)] Still working.` {
 		t.Errorf("in the middle of a COPY: %q", line)
 	}
 	c.nc.Close()
@@ -39,14 +39,21 @@ func TestNotices(t *testing.T) {
 	c := f.selected("INBOX")
 	c.script(`
 C: a SEARCH ALL
-S: * OK Still working.
-S: * OK Still working.
+S: * OK [INPROGRESS ("a" 0 2)] Still working.
+S: * OK [INPROGRESS ("a" 1 2)] Still working.
 S: * SEARCH 1 2
 S: a OK Search completed.
 `)
+	c.script(`
+C: x]y SEARCH 1
+S: * OK [INPROGRESS (NIL 0 2)] Still working.
+S: * OK [INPROGRESS (NIL 1 2)] Still working.
+S: * SEARCH 1
+S: x]y OK Search completed.
+`)
 	c.send("b MOVE 1 INBOX")
 	got := c.until("b ")
-	for len(got) > 0 && got[0] == "* OK Still working." {
+	for len(got) > 0 && got[0] == `* OK [INPROGRESS ("b" NIL NIL)] Still working.` {
 		got = got[1:]
 	}
 	if len(got) < 3 || !strings.HasPrefix(got[0], "* OK [COPYUID ") || got[1] != "* 1 EXPUNGE" || !strings.HasPrefix(got[len(got)-1], "b OK") {

@@ -246,6 +246,19 @@ func (p *searchParser) textKey(kind keyKind, field string) (*searchKey, error) {
 	return &searchKey{kind: kind, field: field, needle: foldString(text)}, nil
 }
 
+// charsetArg reads the name of the character set that texts are in.
+func (p *searchParser) charsetArg() error {
+	name, err := p.d.AString()
+	if err != nil {
+		return err
+	}
+	var known bool
+	if p.charset, known = charsetFor(string(name)); !known {
+		return no("BADCHARSET (UTF-8 US-ASCII)", "Unknown charset.")
+	}
+	return nil
+}
+
 // charsetFor finds the decoder of a charset, nil for UTF-8 and US-ASCII.
 func charsetFor(name string) (encoding.Encoding, bool) {
 	switch strings.ToUpper(name) {
