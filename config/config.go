@@ -56,6 +56,7 @@ type IMAP struct {
 	TLSListen      []string // TLS from the first byte
 	MaxConnections int      // of all users; 0 is the default of the server
 	AppendLimit    int64    // bytes of an appended message; 0 is none
+	Unauthenticate bool     // the command is offered
 }
 
 // LMTP is where and how deliveries are taken.
@@ -169,6 +170,7 @@ func parse(path string, text []byte) (*Config, error) {
 	c := &Config{
 		Path: path, StateDir: "/var/lib/mailcryptd", MailLocation: "maildir:~/Maildir",
 		AttributeDict: "bolt:~/keys.db", LogLevel: "info", LogFormat: "text",
+		IMAP:  IMAP{Unauthenticate: true},
 		LMTP:  LMTP{RecipientDelimiter: "+"},
 		Auth:  Auth{DisablePlaintext: true, UsernameFormat: "%Lu"},
 		Crypt: map[string]string{},

@@ -42,6 +42,7 @@ var Settings = []Setting{
 	{"imap", "tls_listen", "[]", "addresses for IMAP with TLS from the first byte", addresses(func(c *Config) *[]string { return &c.IMAP.TLSListen })},
 	{"imap", "max_connections", "0", "connections of all users at once; 0 is the built-in limit", number(func(c *Config) *int { return &c.IMAP.MaxConnections }, 0, 1_000_000)},
 	{"imap", "append_limit", "the lmtp message_size_limit", "largest message that APPEND takes", size(func(c *Config) *int64 { return &c.IMAP.AppendLimit })},
+	{"imap", "unauthenticate", "true", "offer UNAUTHENTICATE, by which a client becomes another user on the same connection", boolean(func(c *Config) *bool { return &c.IMAP.Unauthenticate })},
 
 	{"lmtp", "listen", "[]", "addresses for LMTP: host:port or unix:PATH", addresses(func(c *Config) *[]string { return &c.LMTP.Listen })},
 	{"lmtp", "message_size_limit", "none", "largest message that is taken", size(func(c *Config) *int64 { return &c.LMTP.MessageSizeLimit })},

@@ -1,10 +1,14 @@
 package imapd
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // capabilities of a session after login. LITERAL+ is safe to offer because refused
 // literals are drained. LOGIN-REFERRALS and the like are not spoken.
 var capabilities = strings.Fields("IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " +
+	"COMPRESS=DEFLATE UNAUTHENTICATE " +
 	"CHILDREN MOVE ESEARCH SEARCHRES LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE BINARY UTF8=ACCEPT " +
 	"WITHIN INPROGRESS APPENDLIMIT")
 
@@ -14,6 +18,9 @@ func (s *session) capabilityNames() []string {
 		names := append([]string(nil), capabilities...)
 		if limit := s.login.AppendLimit(); limit > 0 {
 			names[len(names)-1] = "APPENDLIMIT=" + itoa(limit)
+		}
+		if s.srv.opts.NoUnauthenticate {
+			names = slices.DeleteFunc(names, func(n string) bool { return n == "UNAUTHENTICATE" })
 		}
 		return names
 	}

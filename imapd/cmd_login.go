@@ -185,6 +185,7 @@ func (s *session) authenticateUser(user, password []byte) error {
 	s.login, s.state = l, authenticated
 	s.conn.setLoggedIn()
 	s.dec.SetLimits(s.srv.opts.After)
+	s.dec.Frugal = true
 	s.log = s.log.With("user", l.User())
 	s.log.Info("login", "tls", s.tls)
 	if alert := l.Alert(); alert != "" {

@@ -42,6 +42,8 @@ func commandTable() map[string]*command {
 		{"AUTHENTICATE", notAuthenticated, (*session).authenticate, false, false},
 		{"LOGIN", notAuthenticated, (*session).loginCommand, false, false},
 
+		{"COMPRESS", userState, (*session).compress, true, false},
+		{"UNAUTHENTICATE", userState, (*session).unauthenticate, false, false},
 		{"ENABLE", userState, (*session).enable, true, false},
 		{"NAMESPACE", userState, (*session).namespace, true, false},
 		{"SELECT", userState, (*session).selectCommand, false, false},

@@ -76,6 +76,13 @@ func (c *conn) setLoggedIn() {
 	c.loggedIn = true
 }
 
+// setLoggedOut takes it back; the time for logging in begins anew.
+func (c *conn) setLoggedOut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.loggedIn, c.begun = false, time.Now()
+}
+
 // replace puts a TLS connection above the old one.
 func (c *conn) replace(nc net.Conn) {
 	c.mu.Lock()

@@ -196,6 +196,7 @@ func (b *fakeBox) Move(ctx context.Context, uids []mailbox.UID, to string) (copi
 type fakeMetrics struct {
 	mu                               sync.Mutex
 	open, good, failed, panics, lost int
+	compressed, handshakes           int
 }
 
 func (m *fakeMetrics) add(n *int, by int) {
@@ -213,6 +214,8 @@ func (m *fakeMetrics) Login(ok bool) {
 }
 func (m *fakeMetrics) Command(string, string, time.Duration) {}
 func (m *fakeMetrics) Unreadable(string)                     { m.add(&m.lost, 1) }
+func (m *fakeMetrics) Compressed(delta int)                  { m.add(&m.compressed, delta) }
+func (m *fakeMetrics) TLS(string)                            { m.add(&m.handshakes, 1) }
 func (m *fakeMetrics) Panic()                                { m.add(&m.panics, 1) }
 
 // fixture is a server with one user, alice, whose password is "secret".

@@ -306,7 +306,7 @@ type goneBox struct{ box }
 func (goneBox) View() *mailbox.View { return mailbox.NewView(mailbox.View{UIDValidity: 99}, nil) }
 
 func TestGone(t *testing.T) {
-	s := &session{srv: newServer(Options{}, nil), box: &selected{view: &mailbox.View{UIDValidity: 1}, box: goneBox{}}}
+	s := &session{srv: newServer(Options{}, nil), perUser: perUser{box: &selected{view: &mailbox.View{UIDValidity: 1}, box: goneBox{}}}}
 	s.enc = imapwire.NewEncoder(io.Discard)
 	err := s.announce(&call{command: &command{}})
 	if !errors.Is(err, errGone) {

@@ -45,6 +45,9 @@ type Options struct {
 	// (loopback is exempt); 0 is no bound. One too many gets BYE.
 	MaxConnections, MaxPerAddress int
 
+	// NoUnauthenticate turns the command UNAUTHENTICATE off (RFC 8437 section 8).
+	NoUnauthenticate bool
+
 	Before imapwire.Limits // of a connection before login; see imapwire.Limits
 	After  imapwire.Limits // after login; 1 MiB lines, 1 MiB literals, 64 MiB drained
 
@@ -87,6 +90,8 @@ type Metrics interface {
 	Login(ok bool)                                          // an answered LOGIN or AUTHENTICATE
 	Command(name string, result string, took time.Duration) // result is OK, NO or BAD
 	Unreadable(kind string)                                 // a message could not be read
+	Compressed(delta int)                                   // +1 COMPRESS, -1 its end
+	TLS(version string)                                     // a handshake has succeeded
 	Panic()                                                 // a connection ended in a panic
 }
 
@@ -96,6 +101,8 @@ func (noMetrics) Connection(int)                        {}
 func (noMetrics) Login(bool)                            {}
 func (noMetrics) Command(string, string, time.Duration) {}
 func (noMetrics) Unreadable(string)                     {}
+func (noMetrics) Compressed(int)                        {}
+func (noMetrics) TLS(string)                            {}
 func (noMetrics) Panic()                                {}
 
 // A Server serves IMAP connections. All methods may be called concurrently.
@@ -137,6 +144,9 @@ func newServer(o Options, auth authenticate) *Server {
 	}
 	s := &Server{opts: o, login: auth, commands: commandTable(),
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{}, perAddr: map[string]int{}}
+	if o.NoUnauthenticate {
+		delete(s.commands, "UNAUTHENTICATE")
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }

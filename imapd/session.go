@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mailcrypt/imapd/imapwire"
+	"mailcrypt/internal/deflate"
 )
 
 // maxBad is how many bad commands in a row end a connection, as in Dovecot.
@@ -47,12 +48,21 @@ type session struct {
 	tls    bool
 
 	state     state
-	login     login
-	box       *selected // the selected mailbox
-	rev2      bool      // ENABLE IMAP4rev2
-	bad       int       // bad commands in a row
+	bad       int // bad commands in a row
 	authFails int
-	after     func() error // run once the tagged reply is flushed
+	after     func() error    // run once the tagged reply is flushed
+	zip       *deflate.Reader // of a compressed connection
+	anonymous *slog.Logger    // log before login
+
+	perUser
+}
+
+// perUser is what a session knows of the user who has logged in, and what that user has
+// asked for. UNAUTHENTICATE forgets it (RFC 8437 section 4.1).
+type perUser struct {
+	login login
+	box   *selected // the selected mailbox
+	rev2  bool      // ENABLE IMAP4rev2
 }
 
 // newSession prepares a session; run does the work.
@@ -61,6 +71,7 @@ func newSession(s *Server, nc net.Conn) *session {
 	ss := &session{srv: s, conn: c, remote: nc.RemoteAddr(), state: notAuthenticated}
 	ss.addr, ss.local = address(ss.remote)
 	ss.log = s.opts.Logger.With("remote", ss.addr)
+	ss.anonymous = ss.log
 	ss.dec = imapwire.NewDecoder(c, s.opts.Before)
 	ss.enc = imapwire.NewEncoder(c)
 	ss.dec.Continue = func() error {
@@ -89,6 +100,11 @@ func (s *session) run(implicitTLS bool) {
 	s.ctx, cancel = context.WithCancel(s.srv.ctx)
 	defer s.conn.abort()
 	defer s.close()
+	defer func() {
+		if s.zip != nil {
+			s.srv.opts.Metrics.Compressed(-1)
+		}
+	}()
 	defer cancel()
 	defer s.recovered()
 
@@ -157,6 +173,10 @@ func (s *session) farewell(err error) {
 		s.bye("", "Too many failed logins.")
 	case errors.Is(err, errTooManyBad):
 		s.bye("", "Too many invalid commands.")
+	case errors.Is(err, deflate.ErrCorrupt):
+		s.bye("", "Invalid compressed data.")
+	case errors.Is(err, deflate.ErrRatio):
+		s.bye("", "Compressed data grow too much.")
 	case errors.Is(err, errGone):
 		s.bye("", "The selected mailbox was deleted or replaced.")
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.conn.interrupted():
@@ -208,6 +228,7 @@ func (s *session) startTLS() error {
 	}
 	s.conn.replace(tc)
 	s.tls = true
+	s.srv.opts.Metrics.TLS(tls.VersionName(tc.ConnectionState().Version))
 	s.dec.Reset(s.conn)
 	s.enc.Reset(s.conn)
 	return nil

@@ -166,7 +166,7 @@ func (s *server) start(c *config.Config) error {
 	s.imap = imapd.NewServer(imapd.Options{
 		Authenticator: s.system, TLSConfig: tlsConfig, RequireTLS: c.Auth.DisablePlaintext,
 		Logger: s.log.With("service", "imap"), Metrics: s.metrics.IMAP, Version: system.Version(),
-		MaxConnections: c.IMAP.MaxConnections,
+		MaxConnections: c.IMAP.MaxConnections, NoUnauthenticate: !c.IMAP.Unauthenticate,
 	})
 	s.lmtp = lmtpd.NewServer(lmtpd.Options{
 		Users: s.system, Hostname: hostname, MaxMessageSize: c.LMTP.MessageSizeLimit,

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // Limits bound what one command may make a Decoder hold or read. A zero field means
@@ -46,19 +47,30 @@ func syntaxf(format string, args ...any) error {
 	return &SyntaxError{fmt.Sprintf(format, args...)}
 }
 
-const readBuffer = 4096
+// readBuffer is how much is read at once of a client that sends. One that waits costs
+// smallBuffer: what comes first wakes, and the rest follows into a large one.
+const (
+	readBuffer  = 4096
+	smallBuffer = 16
+	keptLine    = 1024
+)
+
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
 // A Decoder reads commands. It is not safe for concurrent use.
 type Decoder struct {
 	// Continue sends a continuation request ("+ ...") and flushes it. It is called
 	// before a synchronising literal is read.
 	Continue func() error
+	// Frugal gives the read buffer back while the client says nothing.
+	Frugal bool
 
 	r      io.Reader
 	limits Limits
 
-	buf    []byte // read from r
-	rd, wr int    // buf[rd:wr] is not consumed yet
+	small  [smallBuffer]byte
+	large  *[readBuffer]byte // nil while the client says nothing
+	rd, wr int               // of large, or of small where that is nil: not consumed yet
 
 	line  []byte // the current line without its line end
 	pos   int    // next octet of line
@@ -101,8 +113,39 @@ func (d *Decoder) Err() error { return d.err }
 // STARTTLS needs that: what came in the clear must not count after the handshake.
 func (d *Decoder) Reset(r io.Reader) {
 	d.Wipe()
-	clear(d.buf)
-	d.r, d.rd, d.wr, d.open, d.err = r, 0, 0, nil, nil
+	d.rd, d.wr = 0, 0
+	d.release()
+	d.r, d.open, d.err = r, nil, nil
+}
+
+// Layer puts a layer between the Decoder and what it reads from, or takes one off: wrap
+// gets a reader of all octets that are not consumed, those read ahead included.
+func (d *Decoder) Layer(wrap func(io.Reader) io.Reader) {
+	below := d.r
+	if d.rd < d.wr {
+		ahead := bytes.Clone(d.buffer()[d.rd:d.wr])
+		below = io.MultiReader(bytes.NewReader(ahead), d.r)
+	}
+	d.rd, d.wr = 0, 0
+	d.release()
+	d.r = wrap(below)
+}
+
+// buffer is where input is read to.
+func (d *Decoder) buffer() []byte {
+	if d.large == nil {
+		return d.small[:]
+	}
+	return d.large[:]
+}
+
+// release gives the large buffer back, overwritten.
+func (d *Decoder) release() {
+	clear(d.buffer())
+	if d.large != nil {
+		readBuffers.Put(d.large)
+		d.large = nil
+	}
 }
 
 // Buffered is the number of octets that were read ahead.
@@ -112,7 +155,7 @@ func (d *Decoder) Buffered() int { return d.wr - d.rd }
 // stream ends between two commands.
 func (d *Decoder) Next() error {
 	d.used, d.held, d.depth, d.open = 0, 0, 0, nil
-	if cap(d.line) > 64<<10 {
+	if cap(d.line) > keptLine {
 		d.line = nil // one long command must not cost memory for the rest of the session
 	}
 	return d.readLine()
@@ -140,7 +183,8 @@ func (d *Decoder) Wait() error {
 func (d *Decoder) Wipe() {
 	clear(d.line[:cap(d.line)])
 	d.line, d.pos = d.line[:0], 0
-	clear(d.buf[:d.rd])
+	clear(d.buffer()[:d.rd])
+	clear(d.buffer()[d.wr:])
 }
 
 // RawLine reads one line that is no command: the answer to a continuation request.
@@ -167,7 +211,7 @@ func (d *Decoder) readLine() error {
 				return d.fail(err)
 			}
 		}
-		chunk := d.buf[d.rd:d.wr]
+		chunk := d.buffer()[d.rd:d.wr]
 		end := bytes.IndexByte(chunk, '\n')
 		if end >= 0 {
 			chunk = chunk[:end+1]
@@ -198,11 +242,18 @@ func (d *Decoder) fill() error {
 	if d.err != nil {
 		return d.err
 	}
-	if d.buf == nil {
-		d.buf = make([]byte, readBuffer)
+	// Where the last read filled the buffer there is more. Otherwise the client has sent all
+	// that it had, and is likely to wait.
+	switch more := d.wr == len(d.buffer()) || !d.Frugal; {
+	case !more:
+		d.release()
+	case d.large == nil:
+		d.release()
+		d.large = readBuffers.Get().(*[readBuffer]byte)
 	}
+	d.rd, d.wr = 0, 0
 	for range 100 {
-		n, err := d.r.Read(d.buf)
+		n, err := d.r.Read(d.buffer())
 		if n > 0 {
 			d.rd, d.wr = 0, n
 			return nil
@@ -217,7 +268,7 @@ func (d *Decoder) fill() error {
 // read consumes octets of a literal.
 func (d *Decoder) read(p []byte) (int, error) {
 	if d.rd < d.wr {
-		n := copy(p, d.buf[d.rd:d.wr])
+		n := copy(p, d.buffer()[d.rd:d.wr])
 		d.rd += n
 		return n, nil
 	}

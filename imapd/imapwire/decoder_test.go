@@ -200,7 +200,7 @@ func TestWipe(t *testing.T) {
 	d := NewDecoder(strings.NewReader("a LOGIN user sesame\r\n"), Limits{})
 	d.Next()
 	d.Wipe()
-	if bytes.Contains(d.buf, []byte("sesame")) || bytes.Contains(d.line[:cap(d.line)], []byte("sesame")) {
+	if bytes.Contains(d.buffer(), []byte("sesame")) || bytes.Contains(d.line[:cap(d.line)], []byte("sesame")) {
 		t.Error("the password is still there")
 	}
 }

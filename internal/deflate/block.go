@@ -30,25 +30,46 @@ func (z *Reader) header() error {
 	switch z.take(2) {
 	case 0:
 		z.take(z.nbits & 7)
-		if err := z.need(32); err != nil {
-			return err
-		}
-		n, not := z.take(16), z.take(16)
-		if n != not^0xffff {
-			return ErrCorrupt
-		}
-		z.stored, z.block = n, stored
-		if n == 0 {
-			z.block, z.edge = between, true
-		}
+		z.block = storedHead
 	case 1:
 		z.literals, z.offsets, z.block = fixedLiterals, fixedDistances, coded
 	case 2:
-		z.block = coded
-		return z.dynamic()
+		z.block = dynamicHead
 	default:
 		return ErrCorrupt
 	}
+	return nil
+}
+
+// storedHead reads the length of a stored block (RFC 1951 section 3.2.4).
+func (z *Reader) storedHead() error {
+	if err := z.need(32); err != nil {
+		return err
+	}
+	n, not := z.take(16), z.take(16)
+	if n != not^0xffff {
+		return ErrCorrupt
+	}
+	z.stored, z.block = n, stored
+	if n == 0 {
+		z.block, z.edge = between, true
+	}
+	return nil
+}
+
+// dynamicHead reads the codes of a block. Where it has to give up because the connection
+// was interrupted, it begins anew.
+func (z *Reader) dynamicHead() error {
+	bits, nbits := z.bits, z.nbits
+	z.keep = true
+	err := z.dynamic()
+	z.keep = false
+	if err != nil {
+		z.bits, z.nbits = bits, nbits
+		z.again, z.taken = z.taken, nil
+		return err
+	}
+	z.block, z.again, z.taken = coded, nil, nil
 	return nil
 }
 

@@ -88,6 +88,45 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// halting fails before every octet, as a connection that is interrupted.
+type halting struct {
+	r    io.Reader
+	fail bool
+}
+
+func (h *halting) Read(p []byte) (int, error) {
+	if h.fail = !h.fail; h.fail {
+		return 0, errBlocked
+	}
+	return h.r.Read(p[:1])
+}
+
+func TestInterrupted(t *testing.T) {
+	for name, text := range texts() {
+		for _, level := range []int{0, 1, 6} {
+			var b bytes.Buffer
+			w, _ := flate.NewWriter(&b, level)
+			w.Write(text)
+			w.Close()
+			z := NewReader(&halting{r: &b})
+			got := make([]byte, 0, len(text)+1)
+			for {
+				n, err := z.Read(got[len(got):cap(got)])
+				got = got[:len(got)+n]
+				if err == io.EOF {
+					break
+				}
+				if err != nil && err != errBlocked {
+					t.Fatal(err)
+				}
+			}
+			if !bytes.Equal(got, text) {
+				t.Errorf("%s at level %d: %d octets of %d", name, level, len(got), len(text))
+			}
+		}
+	}
+}
+
 // TestFlushes: what zlib has flushed is there without waiting for more, whichever way it
 // was flushed. The vectors are zlib's, through Python's zlib.compressobj(level, 8, -15),
 // for "a NOOP\r\n" and, with the same object, "b NOOP\r\n".

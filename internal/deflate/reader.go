@@ -22,6 +22,9 @@ type Reader struct {
 
 	bits  uint64 // not used yet, lowest first
 	nbits uint
+	again []byte // input that is read once more, see dynamicHead
+	taken []byte // input since dynamicHead
+	keep  bool   // in taken
 
 	hist []byte // the window, and what is not read yet
 	out  int    // hist[out:] is not read yet
@@ -40,7 +43,9 @@ type Reader struct {
 type blockKind uint8
 
 const (
-	between blockKind = iota // the next bits are a block's header
+	between     blockKind = iota // the next bits are a block's header
+	storedHead                   // a stored block's length is next
+	dynamicHead                  // a block's codes are next
 	stored
 	coded
 )
@@ -56,9 +61,9 @@ func NewReader(r io.Reader) *Reader { return &Reader{raw: r} }
 // makes Read fail with ErrCorrupt.
 func (z *Reader) End() { z.ending = true }
 
-// Read reads what there is and waits only where that is nothing. The errors are those of
-// the connection, io.EOF where the compressed stream has ended, ErrCorrupt and ErrRatio;
-// they stick.
+// Read reads what there is and waits only where that is nothing. The errors are io.EOF
+// where the compressed stream has ended, ErrCorrupt and ErrRatio, which stick, and those of
+// the connection, after which Read can be called again: a deadline loses nothing.
 func (z *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -82,8 +87,12 @@ func (z *Reader) Read(p []byte) (int, error) {
 			break
 		}
 		z.slide()
-		if err := z.decode(len(p)); err != nil && err != errWait {
-			z.fail(err)
+		switch err := z.decode(len(p)); err {
+		case nil, errWait:
+		case ErrCorrupt, ErrRatio, io.EOF, io.ErrUnexpectedEOF:
+			z.fail(err) // after the output that is there
+		default:
+			return 0, err
 		}
 	}
 	if z.r < z.w {
@@ -125,6 +134,10 @@ func (z *Reader) decode(want int) error {
 				return nil // so a header is read whole
 			}
 			err = z.header()
+		case storedHead:
+			err = z.storedHead()
+		case dynamicHead:
+			err = z.dynamicHead()
 		case stored:
 			err = z.copyStored()
 		case coded:
@@ -186,14 +199,31 @@ func (z *Reader) more() error {
 // need makes sure that n bits are there, at most 56.
 func (z *Reader) need(n uint) error {
 	for z.nbits < n {
-		if err := z.more(); err != nil {
+		b, err := z.octet()
+		if err != nil {
 			return err
 		}
-		z.bits |= uint64(z.input()[z.r]) << z.nbits
-		z.r++
+		z.bits |= uint64(b) << z.nbits
 		z.nbits += 8
 	}
 	return nil
+}
+
+// octet consumes one octet of input.
+func (z *Reader) octet() (b byte, err error) {
+	if len(z.again) > 0 {
+		b, z.again = z.again[0], z.again[1:]
+	} else {
+		if err := z.more(); err != nil {
+			return 0, err
+		}
+		b = z.input()[z.r]
+		z.r++
+	}
+	if z.keep {
+		z.taken = append(z.taken, b)
+	}
+	return b, nil
 }
 
 // take consumes n bits that are there.

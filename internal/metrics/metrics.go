@@ -25,6 +25,8 @@ type IMAP struct {
 	logins      *prometheus.CounterVec
 	commands    *prometheus.HistogramVec
 	unreadable  *prometheus.CounterVec
+	compressed  prometheus.Gauge
+	handshakes  *prometheus.CounterVec
 	panics      prometheus.Counter
 }
 
@@ -68,6 +70,8 @@ func New() *Metrics {
 			logins:      vector("imap_logins_total", "Answered logins.", "result"),
 			commands:    commands,
 			unreadable:  vector("decryption_failures_total", "Messages that could not be read.", "kind"),
+			compressed:  gauge("imap_compressed_connections", "Open IMAP connections that are compressed."),
+			handshakes:  vector("imap_tls_handshakes_total", "TLS handshakes that succeeded.", "version"),
 			panics:      counter("imap_panics_total", "Connections that ended in a panic."),
 		},
 		LMTP: &LMTP{
@@ -110,6 +114,12 @@ func (i *IMAP) Command(name, result string, took time.Duration) {
 
 // Unreadable counts a message that could not be read, by kind.
 func (i *IMAP) Unreadable(kind string) { i.unreadable.WithLabelValues(kind).Inc() }
+
+// Compressed counts a connection that begins (+1) or ends (-1) to be compressed.
+func (i *IMAP) Compressed(delta int) { i.compressed.Add(float64(delta)) }
+
+// TLS counts a handshake by the version that it agreed on.
+func (i *IMAP) TLS(version string) { i.handshakes.WithLabelValues(version).Inc() }
 
 // Panic counts a connection that ended in a panic.
 func (i *IMAP) Panic() { i.panics.Inc() }

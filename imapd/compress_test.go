@@ -1,0 +1,255 @@
+package imapd
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// compressing puts a client's side of COMPRESS above its connection: every line is flushed.
+func (c *client) compressing() {
+	w, _ := flate.NewWriter(c.nc, 6)
+	c.nc = &deflated{c.nc, w}
+	c.r = bufio.NewReader(flate.NewReader(c.r))
+}
+
+type deflated struct {
+	net.Conn
+	w *flate.Writer
+}
+
+func (d *deflated) Write(p []byte) (int, error) {
+	n, err := d.w.Write(p)
+	if err == nil {
+		err = d.w.Flush()
+	}
+	return n, err
+}
+
+func TestCompress(t *testing.T) {
+	f := newFixture(t)
+	f.add("INBOX", simple)
+	c := f.dial()
+	c.line()
+	c.script(`
+		C: 0 COMPRESS DEFLATE
+		S: 0 BAD Please log in first.
+		C: 1 LOGIN alice secret
+		S~ 1 OK \[CAPABILITY .* COMPRESS=DEFLATE .*
+		C: 2 COMPRESS
+		S~ 2 BAD .*
+		C: 3 COMPRESS LZ4
+		S: 3 NO [CANNOT] Unknown compression mechanism.
+		C: 4 COMPRESS DEFLATE
+		S: 4 OK Begin compression.
+	`)
+	c.compressing()
+	c.script(`
+		C: 5 COMPRESS DEFLATE
+		S: 5 NO [COMPRESSIONACTIVE] COMPRESSION=DEFLATE already enabled.
+		C: 6 SELECT INBOX
+		S* 6 OK
+		C: 7 APPEND INBOX {8}
+		S: + OK
+	`)
+	c.raw("A: b\r\n\r\n\r\n")
+	c.script(`
+		S: * 2 EXISTS
+		S* 7 OK
+		C: 8 IDLE
+		S: + idling
+	`)
+	f.add("INBOX", simple)
+	c.script(`
+		S: * 3 EXISTS
+		S* * 3 RECENT
+		C: DONE
+		S: 8 OK Idle completed.
+	`)
+	// What came before the OK was compressed too, and commands may follow one another.
+	c.raw("9 NOOP\r\n10 FETCH 1 (RFC822.SIZE)\r\n11 NOOP\r\n")
+	c.until("11 OK")
+	f.metrics.check(t, "compressed", &f.metrics.compressed, 1)
+	c.script(`
+		C: 12 LOGOUT
+		S* 12 OK
+	`)
+	if !c.eof() {
+		t.Error("still open")
+	}
+}
+
+// check waits for a count.
+func (m *fakeMetrics) check(t *testing.T, what string, n *int, want int) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		m.mu.Lock()
+		got := *n
+		m.mu.Unlock()
+		if got == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: %d, want %d", what, got, want)
+		}
+	}
+}
+
+// What is sent behind the command without waiting for its answer is compressed.
+func TestCompressPipelined(t *testing.T) {
+	f := newFixture(t)
+	c := f.login()
+	var b bytes.Buffer
+	b.WriteString("a COMPRESS DEFLATE\r\n")
+	w, _ := flate.NewWriter(&b, 6)
+	io.WriteString(w, "b NOOP\r\nc ID NIL\r\n")
+	w.Flush()
+	c.raw(b.String())
+	if l := c.line(); l != "a OK Begin compression." {
+		t.Fatal(l)
+	}
+	c.r = bufio.NewReader(flate.NewReader(c.r))
+	c.script(`
+		S: b OK Noop completed.
+		S* c OK
+	`)
+}
+
+func TestCompressHostile(t *testing.T) {
+	var bomb bytes.Buffer
+	w, _ := flate.NewWriter(&bomb, 9)
+	io.WriteString(w, "b APPEND INBOX {70000000+}\r\n")
+	for range 70 {
+		w.Write(make([]byte, 1_000_000))
+	}
+	w.Flush()
+	for name, tt := range map[string]struct{ input, want string }{
+		"not compressed": {"b NOOP\r\n", "* BYE Invalid compressed data."},
+		"a bomb":         {bomb.String(), "* BYE Compressed data grow too much."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			c := f.login()
+			c.send("a COMPRESS DEFLATE")
+			c.line()
+			io.WriteString(c.nc, tt.input)
+			c.r = bufio.NewReader(flate.NewReader(c.r))
+			if l := c.line(); l != tt.want {
+				t.Errorf("%q", l)
+			}
+			f.metrics.check(t, "compressed", &f.metrics.compressed, 0)
+		})
+	}
+}
+
+func TestUnauthenticate(t *testing.T) {
+	f := newFixture(t)
+	f.add("INBOX", simple)
+	c := f.dial()
+	c.line()
+	c.script(`
+		C: 0 UNAUTHENTICATE
+		S: 0 BAD Please log in first.
+		C: 1 LOGIN alice secret
+		S~ 1 OK \[CAPABILITY .* UNAUTHENTICATE.*
+		C: 2 ENABLE IMAP4rev2
+		S: * ENABLED IMAP4rev2
+		S* 2 OK
+		C: 3 SELECT INBOX
+		S* 3 OK
+		C: 4 UNAUTHENTICATE now
+		S~ 4 BAD .*
+		C: 5 UNAUTHENTICATE
+		S: 5 OK Unauthenticate completed.
+		C: 6 FETCH 1 FLAGS
+		S: 6 BAD Please log in first.
+		C: 7 CAPABILITY
+		S~ \* CAPABILITY .* AUTH=PLAIN .*
+		S* 7 OK
+		C: 8 LOGIN alice secret
+		S* 8 OK
+		C: 9 NOOP
+		S: 9 OK Noop completed.
+		C: 10 SELECT INBOX
+		S~ \* FLAGS .*
+		S~ \* OK \[PERMANENTFLAGS .*
+		S: * 1 EXISTS
+		S: * 1 RECENT
+		S* 10 OK
+	`)
+	// Before login a line is short again.
+	c.script(`
+		C: 11 UNAUTHENTICATE
+		S* 11 OK
+	`)
+	c.send("12 LOGIN alice " + strings.Repeat("x", 70<<10))
+	if l := c.line(); l != "* BYE Command line too long." {
+		t.Errorf("%q", l)
+	}
+}
+
+// A client may go on without waiting (RFC 8437 section 3).
+func TestUnauthenticatePipelined(t *testing.T) {
+	f := newFixture(t)
+	c := f.login()
+	c.raw("a UNAUTHENTICATE\r\nb AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\nc NAMESPACE\r\n")
+	c.script(`
+		S* a OK
+		S* b OK
+		S* c OK
+	`)
+}
+
+// UNAUTHENTICATE ends compression both ways, TLS stays (RFC 8437 sections 3 and 4.1).
+func TestUnauthenticateCompressed(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.TLSConfig, o.RequireTLS = certificate(t), true })
+	c := f.dial()
+	c.script(`
+		S* * OK
+		C: a STARTTLS
+		S* a OK
+	`)
+	c.startTLS(&tls.Config{InsecureSkipVerify: true})
+	c.script(`
+		C: b LOGIN alice secret
+		S* b OK
+		C: c COMPRESS DEFLATE
+		S: c OK Begin compression.
+	`)
+	plain, r := c.nc, c.r
+	c.compressing()
+	c.send("d UNAUTHENTICATE")
+	if l := c.line(); l != "d OK Unauthenticate completed." {
+		t.Fatal(l)
+	}
+	c.nc, c.r = plain, r
+	c.script(`
+		C: e CAPABILITY
+		S~ \* CAPABILITY .* AUTH=PLAIN .*
+		S: e OK Capability completed.
+		C: f LOGIN alice secret
+		S* f OK
+		C: g COMPRESS DEFLATE
+		S: g OK Begin compression.
+	`)
+	f.metrics.check(t, "compressed", &f.metrics.compressed, 1)
+	f.metrics.check(t, "handshakes", &f.metrics.handshakes, 1)
+}
+
+func TestNoUnauthenticate(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.NoUnauthenticate = true })
+	c := f.login()
+	c.script(`
+		C: a UNAUTHENTICATE
+		S: a BAD Unknown command.
+		C: b CAPABILITY
+		S~ \* CAPABILITY IMAP4rev1( [^U ]\S*| U[^N]\S*| UNSELECT)*
+		S* b OK
+	`)
+}
