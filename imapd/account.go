@@ -32,6 +32,7 @@ type login interface {
 // A box is one session's use of a mailbox: account.Mailbox.
 type box interface {
 	Name() string
+	GUID() mailbox.GUID
 	ReadOnly() bool
 	View() *mailbox.View
 	Sync(ctx context.Context) (*mailbox.View, error)

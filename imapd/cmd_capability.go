@@ -7,17 +7,21 @@ import (
 
 // capabilities of a session after login. LITERAL+ is safe to offer because refused
 // literals are drained. LOGIN-REFERRALS and the like are not spoken.
-var capabilities = strings.Fields("IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " +
-	"COMPRESS=DEFLATE UNAUTHENTICATE " +
-	"CHILDREN MOVE ESEARCH SEARCHRES LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE BINARY UTF8=ACCEPT " +
-	"WITHIN INPROGRESS APPENDLIMIT")
+var capabilities = strings.Fields(`
+	IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE UTF8=ACCEPT APPENDLIMIT
+	IDLE NOTIFY
+	NAMESPACE LIST-EXTENDED LIST-STATUS CHILDREN SPECIAL-USE STATUS=SIZE
+	UIDPLUS UNSELECT MOVE BINARY
+	ESEARCH SEARCHRES WITHIN
+	INPROGRESS
+	COMPRESS=DEFLATE UNAUTHENTICATE`)
 
 // capabilityNames lists what the client may use in the present state.
 func (s *session) capabilityNames() []string {
 	if s.state != notAuthenticated {
 		names := append([]string(nil), capabilities...)
 		if limit := s.login.AppendLimit(); limit > 0 {
-			names[len(names)-1] = "APPENDLIMIT=" + itoa(limit)
+			names[slices.Index(names, "APPENDLIMIT")] = "APPENDLIMIT=" + itoa(limit)
 		}
 		if s.srv.opts.NoUnauthenticate {
 			names = slices.DeleteFunc(names, func(n string) bool { return n == "UNAUTHENTICATE" })

@@ -45,6 +45,9 @@ func (s *session) idle(c *call) error {
 		if err := s.announceIdle(c); err != nil {
 			return err
 		}
+		if s.notify != nil {
+			s.notifyOthers()
+		}
 	}
 	line, err := s.dec.RawLine()
 	if err != nil {

@@ -152,6 +152,7 @@ type listed struct {
 	subscribed bool
 	children   bool // has children that exist
 	use        string
+	oldName    string // before a rename that NOTIFY tells of
 	// below is set where a child that the pattern does not match is selected: the
 	// CHILDINFO of RECURSIVEMATCH.
 	below []string
@@ -313,6 +314,9 @@ func (s *session) writeListed(response string, f *listed, a *listArgs) {
 	s.enc.SP().Mailbox(f.name)
 	if len(f.below) > 0 {
 		s.enc.Raw(` ("CHILDINFO" ("`).Raw(strings.Join(f.below, `" "`)).Raw(`"))`)
+	}
+	if f.oldName != "" {
+		s.enc.Raw(` ("OLDNAME" (`).Mailbox(f.oldName).Raw("))")
 	}
 	s.enc.CRLF()
 }

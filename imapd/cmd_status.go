@@ -63,6 +63,12 @@ func (s *session) statusResponse(name string, items []string) error {
 	if err != nil {
 		return err
 	}
+	s.writeStatusItems(b, v, name, items)
+	return nil
+}
+
+// writeStatusItems sends the STATUS line of a view.
+func (s *session) writeStatusItems(b box, v *mailbox.View, name string, items []string) {
 	// Everything is known before the line begins.
 	values := make([]string, len(items))
 	for i, item := range items {
@@ -76,7 +82,6 @@ func (s *session) statusResponse(name string, items []string) error {
 		s.enc.Raw(item).SP().Raw(values[i])
 	}
 	s.enc.Raw(")").CRLF()
-	return nil
 }
 
 // statusValue is the text of one item. Counting goes over flags in memory; only SIZE may

@@ -58,6 +58,7 @@ func commandTable() map[string]*command {
 		{"STATUS", userState, (*session).status, true, false},
 		{"APPEND", userState, (*session).append, true, true},
 		{"IDLE", userState, (*session).idle, true, true},
+		{"NOTIFY", userState, (*session).notifyCommand, true, true},
 
 		{"CHECK", sel, (*session).check, true, true},
 		{"CLOSE", sel, (*session).closeCommand, false, false},

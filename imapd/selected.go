@@ -25,6 +25,15 @@ type selected struct {
 	saved    []mailbox.UID     // the search result "$"
 	synced   time.Time         // when the store was last looked at
 	reader   reader            // the message that was read last
+	stop     func()            // ends the watch for NOTIFY; nil without
+}
+
+// unwatch ends the watch over the mailbox.
+func (m *selected) unwatch() {
+	if m.stop != nil {
+		m.stop()
+		m.stop = nil
+	}
 }
 
 // A silence holds changes that the client knows or does not want to know of.
@@ -79,13 +88,13 @@ func (s *session) announce(c *call) error {
 	if next == m.view {
 		return nil
 	}
-	s.announceView(next, c.command.expunge, c.uid, c.silent)
-	return nil
+	expunge := c.command.expunge && (s.wants(messageExpunge) || c.removes())
+	return s.announceView(next, expunge, c.uid, c.silent)
 }
 
 // announceView makes next the announced view, except for expunged messages where
-// EXPUNGE may not be sent now.
-func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet *silence) {
+// EXPUNGE may not be sent now and what the client does not want to hear of.
+func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet *silence) error {
 	m := s.box
 	old := m.view
 	var gone []mailbox.UID
@@ -110,12 +119,13 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 			m.reader.forget(ch.Old.UID)
 		case mailbox.Changed:
 			replaced = append(replaced, ch.New)
-			if !withoutRecent(ch.Old.Flags).Equal(withoutRecent(ch.New.Flags)) && !quiet.covers(ch.Old, ch.New) {
+			if !withoutRecent(ch.Old.Flags).Equal(withoutRecent(ch.New.Flags)) && !quiet.covers(ch.Old, ch.New) &&
+				s.wants(flagChange) {
 				changed = append(changed, ch.New)
 			}
 		case mailbox.Added:
 			// A message number cannot be inserted. Such a message waits for the next SELECT.
-			if ch.New.UID <= last {
+			if ch.New.UID <= last || !s.wants(messageNew) {
 				misplaced = true
 				continue
 			}
@@ -139,6 +149,7 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 		i, _ := m.view.Find(msg.UID)
 		s.writeFlags(i, msg, withUID)
 	}
+	return s.fetchNew(added)
 }
 
 // claimRecent makes new messages \Recent in this session and in no other. EXAMINE leaves
@@ -351,6 +362,7 @@ func (s *session) closeBox() {
 		return
 	}
 	s.box.reader.drop()
+	s.box.unwatch()
 	if err := s.box.box.Close(); err != nil {
 		s.log.Error("closing a mailbox", "err", err)
 	}

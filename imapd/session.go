@@ -60,9 +60,10 @@ type session struct {
 // perUser is what a session knows of the user who has logged in, and what that user has
 // asked for. UNAUTHENTICATE forgets it (RFC 8437 section 4.1).
 type perUser struct {
-	login login
-	box   *selected // the selected mailbox
-	rev2  bool      // ENABLE IMAP4rev2
+	login  login
+	box    *selected     // the selected mailbox
+	notify *notification // what NOTIFY asked for; nil without
+	rev2   bool          // ENABLE IMAP4rev2
 }
 
 // newSession prepares a session; run does the work.
@@ -141,7 +142,10 @@ func (s *session) run(implicitTLS bool) {
 // await waits for the next command to begin.
 func (s *session) await() error {
 	s.conn.wait(true)
-	for {
+	for woken := false; ; woken = true {
+		if err := s.notified(woken); err != nil {
+			return err
+		}
 		if err := s.dec.Wait(); !errors.Is(err, errWoken) {
 			return err
 		}
@@ -208,6 +212,7 @@ func (s *session) hangUp() {
 
 // close releases the mailbox and the login, with the keys that it unlocked.
 func (s *session) close() {
+	s.endNotify()
 	s.closeBox()
 	if s.login != nil {
 		if err := s.login.Close(); err != nil {
