@@ -109,6 +109,9 @@ type SaveInfo struct {
 	// NeedUID asks that Commit return the message's UID (APPENDUID, COPYUID). A
 	// delivery that leaves it false may be cheaper: the UID is given at the next scan.
 	NeedUID bool
+	// Announced is the size in bytes that the client has announced, 0 where it has not. What
+	// is too large by that alone is refused before it is received.
+	Announced int64
 }
 
 // A Pending is a message being saved: write the stored bytes, then Commit or Abort.

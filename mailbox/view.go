@@ -190,6 +190,16 @@ type Change struct {
 // Diff yields what leads from old to v, in the order of UIDs. A message counts as
 // changed where flags or modseq differ. Parts that both views share cost nothing.
 func (v *View) Diff(old *View) iter.Seq[Change] {
+	return v.compare(old, func(m, n *Message) bool { return m.ModSeq != n.ModSeq || !m.Flags.Equal(n.Flags) })
+}
+
+// Replaced is Diff, with every message that was made anew: its sizes may be known now.
+func (v *View) Replaced(old *View) iter.Seq[Change] {
+	return v.compare(old, func(m, n *Message) bool { return true })
+}
+
+// compare is Diff; changed tells which of two messages of one UID differ.
+func (v *View) compare(old *View, changed func(m, n *Message) bool) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		var a, b cursor
 		a.v, b.v = old, v
@@ -214,7 +224,7 @@ func (v *View) Diff(old *View) iter.Seq[Change] {
 				}
 				b.next()
 			default:
-				if m != n && (m.ModSeq != n.ModSeq || !m.Flags.Equal(n.Flags)) {
+				if m != n && changed(m, n) {
 					if !yield(Change{Changed, b.index(), m, n}) {
 						return
 					}

@@ -26,7 +26,7 @@ func (s *Store) Append(ctx context.Context, info mailbox.SaveInfo, to *dcrypt.Pu
 	if err != nil {
 		return nil, fmt.Errorf("storage: saving: %w", err)
 	}
-	a := &Appender{file: &sink{p: file}, max: o.MaxSize}
+	a := &Appender{file: &sink{p: file}, max: o.MaxSize, admit: o.Admit}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Abort())
@@ -62,7 +62,8 @@ type Appender struct {
 	guard  guard
 	lf     *crlf.LFWriter
 	max    int64
-	err    error // of the first Write that failed
+	admit  func(mailbox.Sizes) (func(), error) // Options.Admit
+	err    error                               // of the first Write that failed
 	done   bool
 }
 
@@ -100,6 +101,12 @@ func (a *Appender) Commit() (mailbox.UID, error) {
 	}
 	if a.err == nil {
 		a.err = a.finish()
+	}
+	if a.err == nil && a.admit != nil {
+		done, err := a.admit(a.Sizes())
+		if a.err = err; err == nil {
+			defer done()
+		}
 	}
 	if a.err != nil {
 		return 0, errors.Join(a.err, a.Abort())

@@ -108,3 +108,18 @@ type Hierarchy interface {
 	Watch(fn func()) (stop func())
 	Close() error
 }
+
+// Totals are what mailboxes hold together.
+type Totals struct {
+	Messages int64
+	// Bytes is the sum of the virtual sizes. A message whose virtual size nobody knows
+	// counts with its physical size, or with what it takes in the store.
+	Bytes int64
+}
+
+// A Totaler is a Hierarchy that knows how much it holds without opening messages.
+type Totaler interface {
+	// Totals sums up all mailboxes but those that skip names. What other programs have
+	// added and removed counts too.
+	Totals(ctx context.Context, skip func(name string) bool) (Totals, error)
+}

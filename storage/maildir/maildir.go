@@ -104,8 +104,9 @@ type Hierarchy struct {
 
 	folders sync.RWMutex // held for writing while names change
 	mu      sync.Mutex
-	boxes   map[string]*box // those that are open, by storage name
-	warned  map[string]bool // directories whose names were logged
+	boxes   map[string]*box   // those that are open, by storage name
+	tallies map[string]*tally // of Totals, by storage name
+	warned  map[string]bool   // directories whose names were logged
 	closed  bool
 
 	validity uidValidity
@@ -138,7 +139,7 @@ func Open(l Location, o Options) (*Hierarchy, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Hierarchy{loc: l, sep: o.Separator, host: o.Host, lockWait: o.LockWait, log: o.Logger,
-		faults: o.Faults, unique: newUnique(o.Host), watcher: o.Watcher, boxes: map[string]*box{}, warned: map[string]bool{}}
+		faults: o.Faults, unique: newUnique(o.Host), watcher: o.Watcher, boxes: map[string]*box{}, tallies: map[string]*tally{}, warned: map[string]bool{}}
 	if h.watcher == nil {
 		h.watcher, h.ownWatch = NewWatcher(WatcherOptions{Logger: o.Logger}), true
 	}

@@ -181,12 +181,23 @@ func (b *box) lose(e *entry) {
 }
 
 func (b *box) scanDir(i int) error {
-	fd, err := unix.Open(b.dirPath(i), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	err := scanDir(b.dirPath(i), func(buf []byte) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		eachFile(buf, b.dirPath(i), func(name []byte) { b.note(name, i) })
+	})
+	if errors.Is(err, unix.ENOENT) {
+		err = mailbox.ErrNotFound
+	}
+	return b.wrap("scanning", err)
+}
+
+// scanDir hands out the entries of a directory as the kernel gives them (struct
+// linux_dirent64): os.ReadDir would cost several allocations for each message at each scan.
+func scanDir(dir string, chunk func(buf []byte)) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		if errors.Is(err, unix.ENOENT) {
-			err = mailbox.ErrNotFound
-		}
-		return b.wrap("scanning", err)
+		return err
 	}
 	defer unix.Close(fd)
 	buf := make([]byte, 64<<10)
@@ -195,21 +206,16 @@ func (b *box) scanDir(i int) error {
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if err != nil {
-			return b.wrap("scanning", err)
+		if err != nil || n == 0 {
+			return err
 		}
-		if n == 0 {
-			return nil
-		}
-		b.mu.Lock()
-		b.noteAll(buf[:n], i)
-		b.mu.Unlock()
+		chunk(buf[:n])
 	}
 }
 
-// noteAll takes up directory entries as the kernel gives them (struct linux_dirent64):
-// os.ReadDir would cost several allocations for each message at each scan. b.mu is held.
-func (b *box) noteAll(buf []byte, dir int) {
+// eachFile calls fn for the entries of scanDir that are messages. The name is valid until
+// it returns.
+func eachFile(buf []byte, dir string, fn func(name []byte)) {
 	const typeAt, nameAt = 18, 19
 	for len(buf) > nameAt {
 		size := int(binary.NativeEndian.Uint16(buf[16:]))
@@ -223,13 +229,13 @@ func (b *box) noteAll(buf []byte, dir int) {
 		buf = buf[size:]
 		if kind == unix.DT_UNKNOWN {
 			var st unix.Stat_t
-			if unix.Lstat(filepath.Join(b.dirPath(dir), string(name)), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			if unix.Lstat(filepath.Join(dir, string(name)), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
 				kind = unix.DT_REG
 			}
 		}
 		// Links, FIFOs, sockets, devices and directories are no messages and never opened.
 		if kind == unix.DT_REG && !ignored(name) {
-			b.note(name, dir)
+			fn(name)
 		}
 	}
 }
