@@ -98,7 +98,8 @@ type account struct {
 	refs  int
 	timer *time.Timer
 
-	rings rings
+	rings  rings
+	ledger ledger
 }
 
 // open returns the user's account, opening it if need be; the caller calls release.

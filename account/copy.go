@@ -22,28 +22,39 @@ type CopyResult struct {
 // too. That costs no cryptography and works for messages that this login cannot read.
 // What is not stored as the settings ask (in clear where mail is encrypted, or the other
 // way round) is read and saved anew. Where one copy fails, those already made are removed.
+// The error is a *quota.Error where there is not room for all.
 func (m *Mailbox) Copy(ctx context.Context, uids []mailbox.UID, to string) (CopyResult, error) {
+	return m.copy(ctx, uids, to, false)
+}
+
+func (m *Mailbox) copy(ctx context.Context, uids []mailbox.UID, to string, moving bool) (CopyResult, error) {
 	target, err := m.login.Open(ctx, to, false)
 	if err != nil {
 		return CopyResult{}, err
 	}
 	defer target.Close()
-	return m.copyTo(ctx, uids, target)
+	room, err := m.admitCopy(ctx, uids, to, moving)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	defer room.done()
+	return m.copyTo(ctx, uids, target, room)
 }
 
-// Move is Copy, and then removes the originals. A crash in between leaves both.
+// Move is Copy, and then removes the originals. A crash in between leaves both. It takes
+// no more room than there was taken, so that a full mailbox can be tidied up.
 func (m *Mailbox) Move(ctx context.Context, uids []mailbox.UID, to string) (CopyResult, error) {
 	if m.readOnly {
 		return CopyResult{}, mailbox.ErrReadOnly
 	}
-	result, err := m.Copy(ctx, uids, to)
+	result, err := m.copy(ctx, uids, to, true)
 	if err != nil {
 		return result, err
 	}
 	return result, m.backend.Expunge(ctx, result.From)
 }
 
-func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbox) (result CopyResult, err error) {
+func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbox, room *reservation) (result CopyResult, err error) {
 	defer func() {
 		if err != nil && len(result.To) > 0 {
 			err = errors.Join(err, target.backend.Expunge(context.WithoutCancel(ctx), result.To))
@@ -72,6 +83,7 @@ func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbo
 		}
 		result.From = append(result.From, uid)
 		result.To = append(result.To, made)
+		room.landed(copyUsage(msg))
 	}
 	result.UIDValidity = target.backend.View().UIDValidity
 	return result, nil
@@ -153,7 +165,7 @@ func (m *Mailbox) resave(ctx context.Context, uid mailbox.UID, target *Mailbox, 
 		return 0, err
 	}
 	defer msg.Close()
-	a, err := target.save(ctx, info, 0) // it is there already, however large
+	a, err := target.save(ctx, info, m.login.set.Store) // it is there already, however large
 	if err != nil {
 		return 0, err
 	}

@@ -43,7 +43,8 @@ func (r *Registry) Deliver(ctx context.Context, u *userdb.User) (*Delivery, erro
 func (d *Delivery) User() string { return d.set.User }
 
 // Append begins a message in a folder. An error means that nothing was stored, in clear or
-// otherwise; it wraps keys.ErrNoUserKey where the user has to log in first.
+// otherwise; it wraps keys.ErrNoUserKey where the user has to log in first, and a
+// *quota.Error where the user has no room, which Commit may find too.
 func (d *Delivery) Append(ctx context.Context, folder string, info mailbox.SaveInfo) (*storage.Appender, error) {
 	b, err := d.account.hier.Open(ctx, folder)
 	if err != nil {
@@ -52,14 +53,14 @@ func (d *Delivery) Append(ctx context.Context, folder string, info mailbox.SaveI
 	d.mu.Lock()
 	d.open = append(d.open, b)
 	d.mu.Unlock()
-	a, err := d.begin(ctx, b, info)
+	a, err := d.begin(ctx, b, folder, info)
 	if err != nil {
 		return nil, fmt.Errorf("account: delivering to user %s: %w", d.set.User, err)
 	}
 	return a, nil
 }
 
-func (d *Delivery) begin(ctx context.Context, b storage.Backend, info mailbox.SaveInfo) (*storage.Appender, error) {
+func (d *Delivery) begin(ctx context.Context, b storage.Backend, folder string, info mailbox.SaveInfo) (*storage.Appender, error) {
 	var to *dcrypt.PublicKey
 	if d.set.Store.Version != 0 {
 		if d.set.SaveErr != nil {
@@ -70,7 +71,13 @@ func (d *Delivery) begin(ctx context.Context, b storage.Backend, info mailbox.Sa
 			return nil, err
 		}
 	}
-	return storage.New(b).Append(ctx, info, to, d.set.Store)
+	o := d.set.Store
+	o.MaxSize = d.set.maxMailSize()
+	o, err := d.purse().options(ctx, folder, info, o)
+	if err != nil {
+		return nil, err
+	}
+	return storage.New(b).Append(ctx, info, to, o)
 }
 
 // Close ends the delivery, after what it has begun was committed or aborted. A second

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -78,7 +79,7 @@ func (w *world) deliver(t *testing.T, u *userdb.User, text string) error {
 		return err
 	}
 	if _, err := io.WriteString(a, text); err != nil {
-		t.Fatal(err)
+		return errors.Join(err, a.Abort())
 	}
 	_, err = a.Commit()
 	return err

@@ -82,13 +82,23 @@ func (m *Mailbox) SizeOf(ctx context.Context, uid mailbox.UID) (int64, error) {
 
 // Append begins a message, encrypted as the user's settings say. The caller commits or
 // aborts it. Where encryption is wanted and no key of the user's is to be had, the error
-// says so and nothing is stored.
+// says so and nothing is stored. Where the quota is exceeded by what info announces, or
+// when the appender commits, the error is a *quota.Error.
 func (m *Mailbox) Append(ctx context.Context, info mailbox.SaveInfo) (*storage.Appender, error) {
-	return m.save(ctx, info, m.login.set.AppendLimit)
+	o := m.login.set.Store
+	o.MaxSize = m.login.set.AppendLimit
+	if o.MaxSize > 0 && info.Announced > o.MaxSize {
+		return nil, fmt.Errorf("account: more than %d bytes: %w", o.MaxSize, mailbox.ErrTooLarge)
+	}
+	o, err := m.login.purse().options(ctx, m.name, info, o)
+	if err != nil {
+		return nil, err
+	}
+	return m.save(ctx, info, o)
 }
 
-// save begins a message of at most limit bytes; 0 is no limit.
-func (m *Mailbox) save(ctx context.Context, info mailbox.SaveInfo, limit int64) (*storage.Appender, error) {
+// save begins a message.
+func (m *Mailbox) save(ctx context.Context, info mailbox.SaveInfo, o storage.Options) (*storage.Appender, error) {
 	if m.readOnly {
 		return nil, mailbox.ErrReadOnly
 	}
@@ -96,8 +106,6 @@ func (m *Mailbox) save(ctx context.Context, info mailbox.SaveInfo, limit int64) 
 	if err != nil {
 		return nil, err
 	}
-	o := m.login.set.Store
-	o.MaxSize = limit
 	return m.store.Append(ctx, info, to, o)
 }
 

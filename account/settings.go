@@ -11,6 +11,7 @@ import (
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
 	"mailcrypt/keys"
+	"mailcrypt/quota"
 	"mailcrypt/storage"
 	"mailcrypt/storage/maildir"
 	"mailcrypt/userdb"
@@ -27,7 +28,9 @@ type Defaults struct {
 	Compression   compress.Method
 	Level         compress.Level
 	AppendLimit   int64 // bytes of an appended message; 0 is none
-	Folders       []Folder
+	// Quota are settings of quota.Parse, by their names there.
+	Quota   map[string]string
+	Folders []Folder
 }
 
 // A Folder is a mailbox with a role.
@@ -51,6 +54,7 @@ type Settings struct {
 	Keys          keys.Config
 	KeepUnlocked  time.Duration
 	AppendLimit   int64
+	Quota         *quota.Policy // nil limits nothing
 	Folders       []Folder
 	// SaveErr says why no message can be saved although encryption is wanted: a public key
 	// that is not one. ReadErr tells of private keys that do not load: reading does
@@ -74,6 +78,7 @@ func Resolve(d Defaults, u *userdb.User, password []byte) (Settings, error) {
 	}
 	r.places(&s)
 	r.compression(&s)
+	r.quota(&s)
 	r.crypt(&s)
 	r.known()
 	if r.err != nil {
@@ -270,6 +275,28 @@ func (r *resolver) compression(s *Settings) {
 		if s.Store.Level, err = compress.NewLevel(s.Store.Compression, n); err != nil {
 			r.fail("zlib_save_level", err.Error())
 		}
+	}
+}
+
+// quota reads the settings of quota. Fields of the user beat each its own of the
+// configuration.
+func (r *resolver) quota(s *Settings) {
+	p, err := quota.Parse(func(name string) (string, bool) {
+		if v, ok := r.fields[name]; ok {
+			return v, true
+		}
+		v, ok := r.d.Quota[name]
+		return v, ok
+	})
+	if err != nil {
+		if r.err == nil {
+			r.err = err
+		}
+		return
+	}
+	s.Quota = p
+	if limit := s.maxMailSize(); limit > 0 && (s.AppendLimit == 0 || limit < s.AppendLimit) {
+		s.AppendLimit = limit
 	}
 }
 
