@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -48,6 +49,9 @@ type Config struct {
 	// mail_crypt_. Users' fields of the same names override them, so they have one form.
 	Crypt map[string]string
 	Zlib  Zlib
+	// Quota holds the settings of [quota] as text, by Dovecot's names: quota, quota_rule
+	// and so on. Users' fields of the same names override them.
+	Quota map[string]string
 }
 
 // IMAP is where and how IMAP is served.
@@ -173,7 +177,7 @@ func parse(path string, text []byte) (*Config, error) {
 		IMAP:  IMAP{Unauthenticate: true},
 		LMTP:  LMTP{RecipientDelimiter: "+"},
 		Auth:  Auth{DisablePlaintext: true, UsernameFormat: "%Lu"},
-		Crypt: map[string]string{},
+		Crypt: map[string]string{}, Quota: map[string]string{},
 	}
 	r := &reader{c: c, path: path, dir: filepath.Dir(path), lines: bytes.Split(text, []byte("\n"))}
 	r.table("", tree)
@@ -209,6 +213,14 @@ func (c *Config) finish(r *reader) {
 	}
 	if len(c.IMAP.TLSListen) > 0 && c.TLS.Cert == "" {
 		r.fail("imap", "tls_listen", "needs [tls] cert and key")
+	}
+	for name := range c.Quota {
+		if digits, ok := strings.CutPrefix(name, "quota_rule"); ok && digits != "" {
+			n, _ := strconv.Atoi(digits)
+			if before := ruleName(n - 1); c.Quota["quota_"+before] == "" {
+				r.fail("quota", "rule"+digits, "is not read, for "+before+" is missing")
+			}
+		}
 	}
 	seen := map[string]bool{}
 	for _, m := range c.Mailboxes {

@@ -66,6 +66,11 @@ func TestErrors(t *testing.T) {
 		{"crypt with its prefix", minimal + "[mail_crypt]\nmail_crypt_curve = \"x\"\n", "5: [mail_crypt] mail_crypt_curve", "unknown setting"},
 		{"key number 1", minimal + "[mail_crypt]\nprivate_key1 = \"x\"\n", "5: [mail_crypt] private_key1", "unknown setting"},
 		{"key number 02", minimal + "[mail_crypt]\nprivate_key02 = \"x\"\n", "5: [mail_crypt] private_key02", "unknown setting"},
+		{"quota list", minimal + "[quota]\nrule = [\"x\"]\n", "5: [quota] rule", "must be text"},
+		{"quota with its prefix", minimal + "[quota]\nquota_rule = \"x\"\n", "5: [quota] quota_rule", "unknown setting"},
+		{"rule number 1", minimal + "[quota]\nrule1 = \"x\"\n", "5: [quota] rule1", "did you mean rule?"},
+		{"rule number 02", minimal + "[quota]\nrule02 = \"x\"\n", "5: [quota] rule02", "unknown setting"},
+		{"missing rule", minimal + "[quota]\nrule = \"x\"\nrule3 = \"x\"\n", "6: [quota] rule3", "rule2 is missing"},
 		{"value file missing", minimal + "[mail_crypt]\nprivate_password = \"<nowhere\"\n", "5: [mail_crypt] private_password", "no such file"},
 		{"value file a directory", minimal + "[mail_crypt]\nprivate_password = \"<.\"\n", "5: [mail_crypt] private_password", "is not a regular file"},
 		{"value file empty", minimal + "[mail_crypt]\nprivate_password = \"<empty\"\n", "5: [mail_crypt] private_password", "is empty"},
@@ -146,6 +151,12 @@ private_password = "<secret"
 private_key2 = "k"
 private_key2_password = "p"
 global_private_key_password = "g"
+[quota]
+root = "count:Mail"
+rule = "*:storage=1G"
+rule2 = "Trash:storage=+10%"
+max_mail_size = 1000
+full_tempfail = true
 [zlib]
 save = "zstd"
 save_level = -5
@@ -167,6 +178,11 @@ auto = "subscribe"
 		"private_key2": "k", "private_key2_password": "p", "global_private_key_password": "g"}
 	if !reflect.DeepEqual(c.Crypt, want) {
 		t.Errorf("mail_crypt: %v", c.Crypt)
+	}
+	want = map[string]string{"quota": "count:Mail", "quota_rule": "*:storage=1G", "quota_rule2": "Trash:storage=+10%",
+		"quota_max_mail_size": "1000", "quota_full_tempfail": "true"}
+	if !reflect.DeepEqual(c.Quota, want) {
+		t.Errorf("quota: %v", c.Quota)
 	}
 	if *c.Zlib.SaveLevel != -5 || c.Mailboxes[0] != (Mailbox{"Gesendet", `\Sent`, "subscribe"}) {
 		t.Errorf("zlib %+v, mailboxes %+v", c.Zlib, c.Mailboxes)

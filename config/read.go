@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -75,8 +76,12 @@ func (r *reader) setting(table, key string, value any) {
 		r.fail("", key, "is a table: write ["+key+"] and its settings below")
 		return
 	}
-	if table == "mail_crypt" {
+	switch table {
+	case "mail_crypt":
 		r.crypt(key, value)
+		return
+	case "quota":
+		r.quota(key, value)
 		return
 	}
 	i := slices.IndexFunc(Settings, func(s Setting) bool { return s.Table == table && s.Name == key })
@@ -95,24 +100,56 @@ func (r *reader) crypt(key string, value any) {
 		r.fail("mail_crypt", key, "unknown setting"+near(key, names("mail_crypt")))
 		return
 	}
-	var text string
-	switch v := value.(type) {
-	case string:
-		text = v
-	case bool:
-		text = strconv.FormatBool(v)
-	case int64:
-		text = strconv.FormatInt(v, 10)
-	default:
-		r.fail("mail_crypt", key, "must be text, a number or true or false")
-		return
+	text, err := asText(value)
+	if err == nil {
+		text, err = r.fromFile(text)
 	}
-	text, err := r.fromFile(text)
 	if err != nil {
 		r.fail("mail_crypt", key, err.Error())
 		return
 	}
 	r.c.Crypt[key] = text
+}
+
+// quota keeps a setting of [quota] as text.
+func (r *reader) quota(key string, value any) {
+	digits, rule := strings.CutPrefix(key, "rule")
+	n, err := strconv.Atoi(digits)
+	if numbered := rule && err == nil && n >= 2 && ruleName(n) == key; !numbered && !isSetting("quota", key) {
+		r.fail("quota", key, "unknown setting"+near(key, names("quota")))
+		return
+	}
+	text, err := asText(value)
+	if err != nil {
+		r.fail("quota", key, err.Error())
+		return
+	}
+	if key == "root" {
+		r.c.Quota["quota"] = text
+		return
+	}
+	r.c.Quota["quota_"+key] = text
+}
+
+// ruleName is the name of the n-th rule.
+func ruleName(n int) string {
+	if n == 1 {
+		return "rule"
+	}
+	return "rule" + strconv.Itoa(n)
+}
+
+// asText is the text of a setting that may be written as a number or as true or false.
+func asText(value any) (string, error) {
+	switch v := value.(type) {
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int64:
+		return strconv.FormatInt(v, 10), nil
+	}
+	return "", errors.New("must be text, a number or true or false")
 }
 
 // isCryptName knows the settings of [mail_crypt]; keys are numbered: private_key,

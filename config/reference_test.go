@@ -72,6 +72,11 @@ var tableDocs = map[string]string{
 		"the prefix. Keys are numbered as in Dovecot: `private_key`, `private_key2`, `private_key3` and so on,\n" +
 		"up to the first number that is missing, each with its `_password`. A value `\"<FILE\"` is read from\n" +
 		"FILE, without the newline at its end; FILE must be a regular file and not empty.\n\n",
+	"quota": "Dovecot's settings without their prefix `quota_`. All of them can be a field of a user's, with the prefix,\n" +
+		"and beat each its own here: a user's `quota_rule` leaves `rule2` as it is. A rule is a mask of folder names,\n" +
+		"with `*` and `?`, and what it limits: `storage` (KiB without a unit), `bytes` or `messages`, with a unit `B`,\n" +
+		"`k`, `M`, `G`, `T` or `%`. The mask `*` alone is the user's limit; other rules add to it for what is saved to\n" +
+		"that folder, and `ignore` leaves the folder out.\n\n",
 	"metrics": "What is told holds no name of a user and nothing of mail.\n\n",
 }
 
@@ -94,6 +99,7 @@ carry Dovecot's prefix ` + "`userdb_`" + `; one with the prefix wins over one wi
 | ` + "`mail_crypt_save_version`" + ` | turns encryption on (2) or off (0) for the user; also under the name ` + "`mail_save_version`" + `, which counts where the other is missing |
 | ` + "`mail_crypt_NAME`" + ` | beats NAME of ` + "`[mail_crypt]`" + `; a name that is no setting refuses the user, for a slip must not leave mail in clear |
 | ` + "`zlib_save`, `zlib_save_level`" + ` | beat ` + "`save` and `save_level` of `[zlib]`" + ` |
+| ` + "`quota_rule`, `quota_rule2`, `quota_NAME`" + ` | beat ` + "`rule`, `rule2`, `NAME`" + ` of ` + "`[quota]`" + `; ` + "`quota`" + ` beats ` + "`root`" + `, and an empty one turns quota off for the user |
 | ` + "`allow_nets`" + ` | networks from which the user may log in, separated by commas: ` + "`127.0.0.0/8,2001:db8::/32,192.0.2.7`" + `; ` + "`local`" + ` stands for connections without an address. What is no network admits nobody |
 | ` + "`nologin`" + ` | refuses logins; deliveries go on |
 | ` + "`uid`, `gid`" + ` | read and not used: files belong to the user as whom mailcryptd runs |

@@ -15,7 +15,7 @@ type Setting struct {
 	set         func(r *reader, v any) error
 }
 
-var tables = []string{"imap", "lmtp", "tls", "auth", "userdb", "namespace", "metrics", "mail_crypt", "zlib"}
+var tables = []string{"imap", "lmtp", "tls", "auth", "userdb", "namespace", "metrics", "mail_crypt", "zlib", "quota"}
 
 // names lists the settings of a table.
 func names(table string) []string {
@@ -81,6 +81,13 @@ var Settings = []Setting{
 
 	{"zlib", "save", "", "compress new mail: gz, bz2, lz4 or zstd", choice(func(c *Config) *string { return &c.Zlib.Save }, "", "gz", "bz2", "lz4", "zstd")},
 	{"zlib", "save_level", "the method's", "level of compression", level},
+
+	{"quota", "rule", "", "such as *:storage=1G:messages=10000; rule2, rule3 and so on follow: Trash:storage=+10%, Junk:ignore", nil},
+	{"quota", "grace", "10%", "how far the delivery that fills a mailbox may go beyond the limit", nil},
+	{"quota", "max_mail_size", "none", "largest message that is appended or delivered", nil},
+	{"quota", "root", "count:User quota", "Dovecot's setting quota: a driver, of which all count alike, and the name that clients see", nil},
+	{"quota", "exceeded_message", "Quota exceeded (mailbox for user is full)", "what those are told who exceed it", nil},
+	{"quota", "full_tempfail", "false", "deliveries to a full mailbox are deferred (452), not refused (552)", nil},
 }
 
 func text(f func(*Config) *string) func(*reader, any) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/quota"
 )
 
 // errTooLarge reports a message above Options.MaxMessageSize.
@@ -65,7 +66,7 @@ func (s *session) open(tx *transaction) {
 	now := time.Now()
 	for _, r := range tx.recipients {
 		r.try(s.srv, func() (err error) {
-			r.appender, err = r.Append(s.srv.ctx, s.srv.o.Folder, mailbox.SaveInfo{Received: now})
+			r.appender, err = r.Append(s.srv.ctx, s.srv.o.Folder, mailbox.SaveInfo{Received: now, Announced: tx.size})
 			if err != nil {
 				r.appender = nil
 				return err
@@ -218,6 +219,9 @@ func (s *Server) log(r *recipient, size int64, err error) {
 		if smtpError(err).Code >= 500 {
 			result = "refused"
 		}
+		if errors.Is(err, quota.ErrExceeded) {
+			result = "over_quota"
+		}
 	}
 	s.o.Metrics.Delivery(result, size)
 	args := []any{"user", user, "id", r.id, "size", size, "result", result}
@@ -232,7 +236,12 @@ func (s *Server) log(r *recipient, size int64, err error) {
 // smtpError is the answer to an error. It is temporary unless the error is known to
 // be permanent, and says nothing of its text: that is for the log.
 func smtpError(err error) *smtp.SMTPError {
+	var over *quota.Error
 	switch {
+	case errors.As(err, &over) && over.Temporary:
+		return &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 2, 2}, Message: over.Text}
+	case errors.As(err, &over):
+		return &smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 2, 2}, Message: over.Text}
 	case errors.Is(err, ErrNoUser):
 		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "User doesn't exist"}
 	case errors.Is(err, mailbox.ErrTooLarge):

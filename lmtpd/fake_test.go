@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/quota"
 )
 
 // fakeUsers keeps what is delivered in memory. The local part says what goes wrong:
@@ -64,6 +65,16 @@ func (r *fakeRecipient) Close() error {
 	return nil
 }
 
+func (r *fakeRecipient) Fits(_ context.Context, folder string, size int64) error {
+	switch {
+	case r.user == "full" && size != 1:
+		return &quota.Error{Text: "Quota exceeded (mailbox for user is full)"}
+	case r.user == "fullfornow" && size > 100:
+		return &quota.Error{Text: "Later.", Temporary: true}
+	}
+	return nil
+}
+
 func (r *fakeRecipient) Append(_ context.Context, folder string, _ mailbox.SaveInfo) (Appender, error) {
 	if folder != "INBOX" {
 		return nil, errors.New("fake: wrong folder")
@@ -97,6 +108,8 @@ func (a *fakeAppender) Commit() (mailbox.UID, error) {
 	switch a.user {
 	case "nocommit":
 		return 0, errors.New("fake: sync failed")
+	case "full", "fullfornow":
+		return 0, fmt.Errorf("fake: %w", &quota.Error{Text: "No room.", Temporary: a.user == "fullfornow"})
 	case "commitpanics":
 		panic("fake")
 	}

@@ -9,6 +9,9 @@
 //	C: message, CRLF "." CRLF          S: 250 2.0.0 <alice@example.com> ID Saved
 //	                                   S: 451 4.3.0 <bob+news@example.com> Temporary failure
 //
+// Whether a user has room is asked at RCPT, with the SIZE that MAIL has announced, and
+// again when the message has come: 552 5.2.2, or 452 4.2.2 where the user's settings say so.
+//
 // A message is read once from the socket and written to one [Appender] a recipient as
 // it arrives: memory is bounded whatever its size, and nothing of it is spooled. What
 // is stored is, with CRLF line ends, as Dovecot 2.3.19.1 stores it,
@@ -58,8 +61,12 @@ type Users interface {
 // A Recipient is one user, open for delivery.
 type Recipient interface {
 	User() string
+	// Fits looks before a message is received whether one of the announced size, 0 where
+	// none was, may be saved in a folder. Its errors are Append's.
+	Fits(ctx context.Context, folder string, size int64) error
 	// Append begins a message in a folder. The error and those of the Appender wrap
-	// mailbox.ErrTooLarge where the message will never fit.
+	// mailbox.ErrTooLarge where the message will never fit, and are a *quota.Error where the
+	// user has no room for it.
 	Append(ctx context.Context, folder string, info mailbox.SaveInfo) (Appender, error)
 	Close() error
 }
@@ -76,8 +83,8 @@ type Appender interface {
 // Metrics counts; its methods may be called concurrently and must be quick.
 type Metrics interface {
 	Connection(delta int) // +1 opened, -1 closed
-	// Delivery is a recipient's answer, "saved", "deferred" or "refused", and the size
-	// of the message in bytes.
+	// Delivery is a recipient's answer, "saved", "deferred", "refused", or "over_quota" for
+	// either of them where the user has no room, and the size of the message in bytes.
 	Delivery(result string, size int64)
 	Panic() // a panic that was caught
 }

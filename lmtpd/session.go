@@ -28,6 +28,7 @@ type transaction struct {
 	id         string // the delivery ID, in Received, replies and the log
 	from       string
 	helo       string
+	size       int64 // as announced; 0 is not
 	recipients []*recipient
 	running    chan struct{} // closed when LMTPData is done; nil before it starts
 	cut        bool          // the message came in chunks and did not end; set before running is closed
@@ -52,7 +53,7 @@ func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
 }
 
 // Mail begins a message.
-func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+func (s *session) Mail(from string, o *smtp.MailOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tx != nil {
@@ -65,6 +66,9 @@ func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 	var id [16]byte
 	rand.Read(id[:])
 	s.tx = &transaction{id: base64.RawURLEncoding.EncodeToString(id[:]), from: from, helo: s.conn.Hostname()}
+	if o != nil {
+		s.tx.size = o.Size
+	}
 	return nil
 }
 
@@ -83,20 +87,29 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if hasControl(r.address) || strings.HasPrefix(r.address, "@") || strings.HasSuffix(r.address, "@") {
 		return &smtp.SMTPError{Code: 553, EnhancedCode: smtp.EnhancedCode{5, 1, 3}, Message: "Invalid recipient address"}
 	}
-	user, err := s.deliver(s.srv.userOf(r.address))
-	if err != nil {
-		s.srv.log(r, 0, err)
-		return smtpError(err)
+	if err := s.recipient(r, tx.size); err != nil {
+		s.srv.log(r, tx.size, err)
+		e := smtpError(err)
+		e.Message = "<" + quoteLocal(r.address) + "> " + e.Message // as Dovecot, for the bounce
+		return e
 	}
-	r.Recipient = user
 	tx.recipients = append(tx.recipients, r)
 	return nil
 }
 
-// deliver looks a user up. A panic there is this recipient's failure alone.
-func (s *session) deliver(address string) (_ Recipient, err error) {
+// recipient looks a user up who has room for the message. A panic there is this
+// recipient's failure alone.
+func (s *session) recipient(r *recipient, size int64) (err error) {
 	defer s.srv.recover(&err)
-	return s.srv.o.Users.Deliver(s.srv.ctx, address)
+	user, err := s.srv.o.Users.Deliver(s.srv.ctx, s.srv.userOf(r.address))
+	if err != nil {
+		return err
+	}
+	if err := user.Fits(s.srv.ctx, s.srv.o.Folder, size); err != nil {
+		return errors.Join(err, user.Close())
+	}
+	r.Recipient = user
+	return nil
 }
 
 // userOf takes the detail off an address: "user+detail@domain" is "user@domain".

@@ -76,7 +76,7 @@ func New() *Metrics {
 		},
 		LMTP: &LMTP{
 			connections: gauge("lmtp_connections", "Open LMTP connections."),
-			deliveries:  vector("lmtp_deliveries_total", "Recipients answered.", "result"),
+			deliveries:  vector("lmtp_deliveries_total", "Recipients answered: saved, deferred, refused, over_quota.", "result"),
 			bytes:       counter("lmtp_bytes_total", "Bytes of delivered messages, once a recipient."),
 			panics:      counter("lmtp_panics_total", "LMTP connections that ended in a panic."),
 		},
