@@ -5,26 +5,49 @@
 // There is one file a mail root, mailcryptd.index.db, a bbolt database that one process
 // holds open. Its buckets:
 //
-//	"meta"      "format" => "1"
+//	"meta"      "format" => "2"
 //	"names"     mailbox directory => GUID(16) UIDVALIDITY(u32) UIDNEXT(u32)
 //	"mailboxes" GUID(16) => bucket
-//	               "h" => UIDVALIDITY(u32) UIDNEXT(u32) highest(u64) reserved(u64) clean(u8)
+//	               "h" => UIDVALIDITY(u32) UIDNEXT(u32) highest(u64)
 //	               "m" => bucket: UID(u32) => record
+//	               "l" => floor(u64) events(u32) bytes(u32)
+//	               "x" => bucket: modseq(u64) => event
 //
 //	record  = modseq system physical virtual saved count *keyword
 //	keyword = length bytes
+//	event   = crc(u32) 1*(gap more)
 //
 // Fixed numbers are big-endian, so that keys sort. In a record, modseq, physical+1,
 // virtual+1, count and length are unsigned varints, system is a byte with the bits of
 // mailbox.SystemFlags, saved a signed varint of nanoseconds since 1970, 0 for unknown.
 //
+// An event is what was expunged under one modseq, as ascending ranges of UIDs: gap is how
+// far the first UID is above the last one of the range before, or above 0, and more is how
+// many follow it; both are unsigned varints in their shortest form, and between ranges gap
+// is at least 2. crc is the CRC-32C of the key and the ranges.
+//
+// Format 1 had neither "l" nor "x", and "h" went on with a bound of what could have been
+// told (u64) and whether highest was exact (u8). It is read; the log of expunges then
+// begins at the highest modseq that is found.
+//
 // # Modification sequences
 //
-// A new modseq is the time in microseconds, or the last one plus one where the clock has
-// not moved on. So it is above everything that was announced earlier even when the index
-// was lost in between. Against clocks that step back, values are used only up to a
-// reserved bound, which is on disk before the first of them is used: after a crash the
-// sequence goes on from the bound.
+// A new modseq is the time in microseconds, or the highest one plus one where the clock has
+// not moved on or was put back. No modseq may be told before [Mailbox.Sync] has returned. So
+// what was told is on disk, with the state that it was told for, and after a crash nothing
+// but what was not told is forgotten: the owner of the messages compares them with the
+// records, and gives new modseqs to what differs. Where the index is lost, the time puts new
+// modseqs above the old ones, and the owner may add what else it knows (Mailbox.AtLeast).
+//
+// # Expunges
+//
+// The log of events is complete above floor: what was expunged under a later modseq is in
+// it. events and bytes count what is in "x", keys included. Beyond 10,000 events or 256 KiB
+// the older half is merged, four events into one under the latest modseq of them, and then
+// the oldest are dropped and the floor is raised. So an old UID may be told once more, and
+// none is kept back. An event that is damaged empties the log and raises the floor to the
+// highest modseq, for it cannot be known what is missing; a message's record that is damaged
+// costs the whole file.
 //
 // # Faults
 //
@@ -34,6 +57,7 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,6 +97,8 @@ type DB struct {
 	mu      sync.Mutex
 	bolt    *bolt.DB // nil: in memory only
 	dirty   map[mailbox.GUID]*pending
+	flight  map[mailbox.GUID]*pending // being written
+	owners  map[mailbox.GUID]*Mailbox
 	names   map[string]*Identity // to be written; nil values are to be deleted
 	timer   *time.Timer
 	wait    time.Duration // until the next attempt, grows while writing fails
@@ -100,7 +126,7 @@ func Open(path string, o Options) *DB {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &DB{path: path, delay: o.Delay, wait: o.Delay, log: o.Logger,
-		dirty: map[mailbox.GUID]*pending{}, names: map[string]*Identity{}}
+		dirty: map[mailbox.GUID]*pending{}, owners: map[mailbox.GUID]*Mailbox{}, names: map[string]*Identity{}}
 	if path == "" {
 		return d
 	}
@@ -175,9 +201,12 @@ var (
 	nameBucket  = []byte("names")
 	boxBucket   = []byte("mailboxes")
 	formatKey   = []byte("format")
-	format      = []byte("1")
+	format      = []byte("2")
+	oldFormat   = []byte("1") // no log of expunges, longer headers
 	headerKey   = []byte("h")
 	messagesKey = []byte("m")
+	logKey      = []byte("l")
+	eventsKey   = []byte("x")
 )
 
 func prepare(tx *bolt.Tx) error {
@@ -186,11 +215,11 @@ func prepare(tx *bolt.Tx) error {
 		return err
 	}
 	switch v := meta.Get(formatKey); {
-	case v == nil:
+	case v == nil, bytes.Equal(v, oldFormat):
 		if err := meta.Put(formatKey, format); err != nil {
 			return err
 		}
-	case string(v) != string(format):
+	case !bytes.Equal(v, format):
 		return errFormat
 	}
 	if _, err := tx.CreateBucketIfNotExists(nameBucket); err != nil {

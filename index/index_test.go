@@ -95,25 +95,37 @@ func TestValidityChangeDropsRecords(t *testing.T) {
 	}
 }
 
-// After a crash the sequence goes on above the bound, even if the clock has gone back.
-func TestModSeqAfterCrash(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, FileName)
-	d, _ := opened(t, path)
-	m, _ := d.Mailbox(guid)
-	last := m.NextModSeq()
-	image, err := os.ReadFile(path) // what a crash leaves
+// crashed is the index as a crash at this moment leaves it.
+func crashed(t *testing.T, path string) *DB {
+	t.Helper()
+	image, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	crashed := filepath.Join(dir, "crashed.db")
-	if err := os.WriteFile(crashed, image, 0o600); err != nil {
+	copied := filepath.Join(t.TempDir(), FileName)
+	write(t, copied, image)
+	d, _ := opened(t, copied)
+	return d
+}
+
+// What Sync has returned for is there after a crash, and all later modseqs are above it.
+func TestSyncThenCrash(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	d, _ := opened(t, path)
+	m, _ := d.Mailbox(guid)
+	told := m.NextModSeq() + 1_000_000_000 // as if the clock had gone back since
+	m.AtLeast(told)
+	m.Put(7, 10, []Record{record(1, told)}, nil)
+	if err := m.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	d2, _ := opened(t, crashed)
-	m2, s := d2.Mailbox(guid)
-	if s.HighestModSeq < last+reserveAhead || m2.NextModSeq() <= s.HighestModSeq {
-		t.Errorf("HighestModSeq %d after %d was announced", s.HighestModSeq, last)
+	m.Put(7, 10, []Record{record(1, m.NextModSeq())}, nil)
+	m2, s := crashed(t, path).Mailbox(guid)
+	if s.HighestModSeq != told || !reflect.DeepEqual(s.Records, []Record{record(1, told)}) {
+		t.Errorf("after a crash: %+v, want modseq %d", s, told)
+	}
+	if next := m2.NextModSeq(); next <= told {
+		t.Errorf("modseq %d after %d was told", next, told)
 	}
 }
 
@@ -124,7 +136,7 @@ func TestDamagedFiles(t *testing.T) {
 		"one byte":    func(t *testing.T, p string) { write(t, p, []byte{1}) },
 		"cut":         func(t *testing.T, p string) { cut(t, p, 3*4096) },
 		"other format": func(t *testing.T, p string) {
-			edit(t, p, func(tx *bolt.Tx) error { return tx.Bucket(metaBucket).Put(formatKey, []byte("2")) })
+			edit(t, p, func(tx *bolt.Tx) error { return tx.Bucket(metaBucket).Put(formatKey, []byte("9")) })
 		},
 		"bad header": func(t *testing.T, p string) {
 			edit(t, p, func(tx *bolt.Tx) error {

@@ -12,47 +12,46 @@ import (
 const (
 	maxKeywords   = 1 << 16
 	maxKeywordLen = 1 << 12
-	headerLen     = 4 + 4 + 8 + 8 + 1
-	identityLen   = 16 + 4 + 4
+	headerLen     = 4 + 4 + 8
+	// Of format 1: behind that a bound of what could have been told, and whether highest is
+	// exact.
+	oldHeaderLen = headerLen + 8 + 1
+	// maxModSeq leaves room to count on below the 63 bits of RFC 7162 section 3.1.
+	maxModSeq   = math.MaxInt64 - 1<<32
+	identityLen = 16 + 4 + 4
 )
 
 // header is the "h" entry of a mailbox.
 type header struct {
 	validity uint32
 	next     mailbox.UID
-	highest  mailbox.ModSeq
-	reserved mailbox.ModSeq
-	clean    bool // highest is exact; otherwise reserved is the bound
+	highest  mailbox.ModSeq // nothing above it was told
 }
 
 func (h *header) encode() []byte {
 	b := make([]byte, 0, headerLen)
 	b = binary.BigEndian.AppendUint32(b, h.validity)
 	b = binary.BigEndian.AppendUint32(b, uint32(h.next))
-	b = binary.BigEndian.AppendUint64(b, uint64(h.highest))
-	b = binary.BigEndian.AppendUint64(b, uint64(h.reserved))
-	if h.clean {
-		return append(b, 1)
-	}
-	return append(b, 0)
+	return binary.BigEndian.AppendUint64(b, uint64(h.highest))
 }
 
 func decodeHeader(b []byte) (header, error) {
 	if b == nil {
 		return header{}, nil
 	}
-	if len(b) != headerLen || b[24] > 1 {
+	if len(b) != headerLen && (len(b) != oldHeaderLen || b[24] > 1) {
 		return header{}, fmt.Errorf("%w: header", errRecord)
 	}
 	h := header{
 		validity: binary.BigEndian.Uint32(b),
 		next:     mailbox.UID(binary.BigEndian.Uint32(b[4:])),
 		highest:  mailbox.ModSeq(binary.BigEndian.Uint64(b[8:])),
-		reserved: mailbox.ModSeq(binary.BigEndian.Uint64(b[16:])),
-		clean:    b[24] == 1,
+	}
+	if len(b) == oldHeaderLen && b[24] == 0 {
+		h.highest = max(h.highest, mailbox.ModSeq(binary.BigEndian.Uint64(b[16:])))
 	}
 	// RFC 7162 section 3.1: 63 bits.
-	if h.highest > math.MaxInt64-reserveAhead || h.reserved > math.MaxInt64-reserveAhead {
+	if h.highest > maxModSeq {
 		return header{}, fmt.Errorf("%w: modseq", errRecord)
 	}
 	return h, nil
@@ -136,6 +135,16 @@ func (d *decoder) uvarint(limit uint64) uint64 {
 		return 0
 	}
 	d.b = d.b[n:]
+	return v
+}
+
+// shortUvarint is uvarint for what has one encoding only, the shortest.
+func (d *decoder) shortUvarint(limit uint64) uint64 {
+	was := d.b
+	v := d.uvarint(limit)
+	if n := len(was) - len(d.b); n > 1 && was[n-1] == 0 {
+		d.bad, d.b = true, nil
+	}
 	return v
 }
 

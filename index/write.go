@@ -22,8 +22,26 @@ const maxWait = 30 * time.Second
 type pending struct {
 	header *header
 	msgs   map[mailbox.UID]*Record // nil values are to be deleted
-	reset  bool                    // drop all records first
+	reset  bool                    // drop all records and the log first
 	drop   bool                    // drop the whole mailbox; nothing else is set
+
+	events  []event        // expunged, by modseq
+	floor   mailbox.ModSeq // unless 0, of what was expunged up to it nothing is known
+	restart bool           // drop the log first
+}
+
+// outstanding is what a pending has for the log of expunges.
+type outstanding struct {
+	events []event
+	floor  mailbox.ModSeq
+	reset  bool // nothing older counts
+}
+
+func (p *pending) log() outstanding {
+	if p == nil {
+		return outstanding{}
+	}
+	return outstanding{p.events, p.floor, p.reset || p.drop}
 }
 
 // schedule arranges for a flush. d.mu is held.
@@ -47,6 +65,11 @@ func (d *DB) forget() { clear(d.dirty) }
 func (d *DB) Flush() error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
+	return d.flush()
+}
+
+// flush is Flush for who holds d.writing.
+func (d *DB) flush() error {
 	d.mu.Lock()
 	if d.timer != nil {
 		d.timer.Stop()
@@ -58,6 +81,7 @@ func (d *DB) Flush() error {
 		return nil
 	}
 	d.dirty, d.names = map[mailbox.GUID]*pending{}, map[string]*Identity{}
+	d.flight = dirty
 	d.mu.Unlock()
 
 	err := d.update(db, func(tx *bolt.Tx) error {
@@ -75,6 +99,7 @@ func (d *DB) Flush() error {
 	})
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.flight = nil
 	if err == nil {
 		d.wait = d.delay
 		return nil
@@ -112,6 +137,13 @@ func (p *pending) then(q *pending) *pending {
 	if q.header != nil {
 		p.header = q.header
 	}
+	p.restart = p.restart || q.restart
+	p.floor = max(p.floor, q.floor)
+	p.events = append(p.events, q.events...)
+	if n := len(p.events) - maxEvents; n > 0 { // nothing could be written for long
+		p.floor = max(p.floor, p.events[n+maxEvents/2-1].modseq)
+		p.events = p.events[n+maxEvents/2:]
+	}
 	return p
 }
 
@@ -133,11 +165,41 @@ func (p *pending) write(boxes *bolt.Bucket, guid mailbox.GUID) error {
 	if err != nil {
 		return err
 	}
-	if p.reset && box.Bucket(messagesKey) != nil {
-		if err := box.DeleteBucket(messagesKey); err != nil {
+	h, err := decodeHeader(box.Get(headerKey))
+	if err != nil {
+		return err
+	}
+	if p.header != nil {
+		h = *p.header
+	}
+	if p.reset {
+		if err := empty(box); err != nil {
 			return err
 		}
 	}
+	if err := p.writeRecords(box); err != nil {
+		return err
+	}
+	if err := p.writeLog(box, h.highest); err != nil {
+		return err
+	}
+	return box.Put(headerKey, h.encode())
+}
+
+// empty takes everything from a mailbox but its header.
+func empty(box *bolt.Bucket) error {
+	for _, key := range [][]byte{messagesKey, eventsKey} {
+		if box.Bucket(key) == nil {
+			continue
+		}
+		if err := box.DeleteBucket(key); err != nil {
+			return err
+		}
+	}
+	return box.Delete(logKey)
+}
+
+func (p *pending) writeRecords(box *bolt.Bucket) error {
 	msgs, err := box.CreateBucketIfNotExists(messagesKey)
 	if err != nil {
 		return err
@@ -154,9 +216,6 @@ func (p *pending) write(boxes *bolt.Bucket, guid mailbox.GUID) error {
 		if err != nil {
 			return err
 		}
-	}
-	if p.header != nil {
-		return box.Put(headerKey, p.header.encode())
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ type entry struct {
 	// Overrides of what the name and the record say, from reading the message.
 	physical, virtual int64
 	saved             int64 // nanoseconds since 1970; 0 means the file's ctime
+	unsaved           bool  // saved is not in the index yet
 
 	msg *mailbox.Message // in the view; nil where it is not
 }
@@ -81,7 +82,13 @@ type box struct {
 	known    mailbox.UID // below it, what is not in the view was expunged
 	idx      *index.Mailbox
 	identity index.Identity // as last recorded
+	unknown  mailbox.UID    // UIDs from here on that are not there may have been expunged while nobody looked; 0: none
 	commits  commitQueue
+
+	renamed [2]atomic.Uint64 // counts our changes of the directories that were not synced
+
+	syncing sync.Mutex // held while they are synced, without op or mu
+	synced  [2]uint64  // of renamed
 
 	mu      sync.RWMutex // taken after op
 	head    uidHeader
@@ -231,17 +238,22 @@ func (b *box) load() {
 	if b.loaded && b.idx != nil {
 		return
 	}
-	var s index.State
-	b.idx, s = b.db.Mailbox(b.head.guid)
+	idx, s := b.db.Mailbox(b.head.guid)
 	if s.UIDValidity != b.head.validity {
+		if s.UIDValidity == 0 {
+			idx.AtLeast(b.lastChange())
+		}
 		s = index.State{HighestModSeq: s.HighestModSeq}
 	}
-	b.known = s.UIDNext
+	b.known, b.unknown = s.UIDNext, s.UIDNext
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	highest := max(s.HighestModSeq, b.view.HighestModSeq) // of what the name stood for before
+	idx.AtLeast(highest)
+	b.idx = idx
 	b.loaded, b.fresh = true, true
 	b.view = &mailbox.View{GUID: b.head.guid, UIDValidity: b.head.validity,
-		UIDNext: b.head.next, HighestModSeq: s.HighestModSeq}
+		UIDNext: b.head.next, HighestModSeq: highest}
 	i := 0
 	for _, r := range s.Records {
 		for i < len(b.byUID) && b.byUID[i].uid < r.UID {
@@ -262,6 +274,20 @@ func (b *box) load() {
 	for _, e := range b.byUID {
 		b.touch(e)
 	}
+}
+
+// lastChange is a modseq that stands for the last change of the files, for a mailbox of which
+// the index knows nothing: modseqs were told that were not much above the time of such
+// changes, and the clock may have been put back since. The ctime is the kernel's: no program
+// sets it.
+func (b *box) lastChange() (last mailbox.ModSeq) {
+	for _, path := range []string{b.dirPath(newDir), b.dirPath(curDir), b.listPath()} {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil && st.Ctim.Sec > 0 && st.Ctim.Sec < 1<<40 {
+			last = max(last, mailbox.ModSeq(st.Ctim.Sec*1_000_000+st.Ctim.Nsec/1000+1))
+		}
+	}
+	return last
 }
 
 // lockList takes the uidlist's lock.

@@ -29,7 +29,7 @@ func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailb
 		}
 		if change.UnchangedSince != nil {
 			// What other programs changed counts too.
-			if err := b.syncLocked(ctx, false); err != nil {
+			if err := b.lookAgain(); err != nil {
 				return nil, err
 			}
 		}
@@ -43,16 +43,6 @@ func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailb
 	})
 	slices.Sort(modified)
 	return modified, err
-}
-
-// Expunged implements storage.Backend.
-func (m *Mailbox) Expunged(ctx context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error) {
-	return nil, since >= m.View().HighestModSeq, ctx.Err()
-}
-
-// SyncModSeqs implements storage.Backend.
-func (m *Mailbox) SyncModSeqs(ctx context.Context) error {
-	return errors.Join(ctx.Err(), m.b.h.index.Flush())
 }
 
 // changeLetters returns the letters of a change, giving new ones to new keywords. The lock
@@ -98,6 +88,8 @@ func (b *box) moveToCur(e *entry, suffix string) error {
 	if err := b.h.renameNew(from, to); err != nil {
 		return err
 	}
+	b.renamed[dirOf(e)].Add(1)
+	b.renamed[curDir].Add(1)
 	b.mu.Lock()
 	b.place(e, suffix, false)
 	b.mu.Unlock()
@@ -112,7 +104,7 @@ func (b *box) keepSaved(e *entry, path string) {
 	var st unix.Stat_t
 	if unix.Lstat(path, &st) == nil {
 		b.mu.Lock()
-		e.saved = st.Ctim.Nano()
+		e.saved, e.unsaved = st.Ctim.Nano(), true
 		b.mu.Unlock()
 	}
 }
@@ -188,26 +180,20 @@ func (b *box) oneBatch(ctx context.Context, uids []mailbox.UID, begin func() (fu
 // from that. When it returns the messages are durably gone.
 func (m *Mailbox) Expunge(ctx context.Context, uids []mailbox.UID) error {
 	b := m.b
-	var synced [2]bool
 	err := b.eachBatch(ctx, uids, func() (func(*entry) error, error) {
 		return func(e *entry) error {
 			dir := dirOf(e)
 			if err := b.h.faults.Remove(b.path(e)); err != nil {
 				return err
 			}
-			synced[dir] = true
+			b.renamed[dir].Add(1)
 			b.mu.Lock()
 			b.lose(e)
 			b.mu.Unlock()
 			return nil
 		}, nil
 	})
-	for i, changed := range synced {
-		if changed {
-			err = errors.Join(err, b.h.faults.SyncDir(b.dirPath(i)))
-		}
-	}
-	return err
+	return errors.Join(err, b.wrap("expunging from", b.syncDirs()))
 }
 
 // ClaimRecent moves messages from new to cur and returns those that no session was told of.

@@ -249,11 +249,11 @@ func (b *box) bury() {
 		delete(b.h.boxes, b.f().key)
 	}
 	b.h.mu.Unlock()
+	b.mu.Lock()
 	if b.idx != nil {
 		b.idx.Close()
 		b.idx = nil
 	}
-	b.mu.Lock()
 	b.gone = true
 	b.mu.Unlock()
 	b.unwatch()

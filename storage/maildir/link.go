@@ -85,6 +85,7 @@ func (b *box) linkSource(ctx context.Context, uid mailbox.UID, info mailbox.Save
 	if e.saved == 0 {
 		b.keepSaved(e, r.from)
 		if e.msg != nil {
+			e.unsaved = false
 			b.idx.Put(b.head.validity, b.view.UIDNext, []index.Record{e.record(e.msg)}, nil)
 		}
 	}

@@ -178,9 +178,8 @@ func (m *Mailbox) RecordSizes(ctx context.Context, uid mailbox.UID, s mailbox.Si
 	}
 	e.physical, e.virtual = s.Physical, s.Virtual
 	b.touch(e)
-	rec := e.record(e.msg)
+	b.idx.Put(b.head.validity, b.view.UIDNext, []index.Record{e.record(e.msg)}, nil)
 	b.mu.Unlock()
-	b.idx.Put(b.head.validity, b.view.UIDNext, []index.Record{rec}, nil)
 	b.publish()
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -61,6 +62,20 @@ func (b *box) syncLocked(ctx context.Context, force bool) error {
 			break
 		}
 		force = true
+	}
+	b.publish()
+	return nil
+}
+
+// lookAgain publishes what other programs changed, for who holds the uidlist's lock: files
+// without UID wait for the next sync. op is held.
+func (b *box) lookAgain() error {
+	if err := b.readControl(false); err != nil {
+		return err
+	}
+	b.load()
+	if err := b.scan(b.unseen); err != nil {
+		return err
 	}
 	b.publish()
 	return nil
@@ -154,6 +169,11 @@ func (b *box) number(ctx context.Context, todo []*entry) (again bool, err error)
 		}
 		var st unix.Stat_t
 		if unix.Lstat(b.path(e), &st) == nil {
+			if e.saved == 0 { // before anybody renames it, which changes the ctime
+				b.mu.Lock()
+				e.saved = st.Ctim.Nano()
+				b.mu.Unlock()
+			}
 			here = append(here, e)
 		} else {
 			again = true
@@ -273,9 +293,6 @@ func (b *box) publish() {
 		return
 	}
 	p := publication{b: b}
-	if len(b.found) > 0 {
-		b.idx.Reserve() // not while readers wait
-	}
 	b.mu.Lock()
 	rest := b.found[:0]
 	for _, e := range b.found {
@@ -290,14 +307,16 @@ func (b *box) publish() {
 	}
 	view := p.view()
 	changed := p.changed() || b.fresh
+	// First the index: what a view shows is known to who asks the index to sync, or what
+	// was expunged.
+	if len(p.records) > 0 || len(p.gone) > 0 || p.next {
+		b.idx.Put(b.head.validity, view.UIDNext, p.records, p.gone)
+	}
 	b.view, b.fresh = view, false
 	b.known = view.UIDNext
 	b.mu.Unlock()
 	if changed {
 		b.wake()
-	}
-	if len(p.records) > 0 || len(p.gone) > 0 || p.next {
-		b.idx.Put(b.head.validity, view.UIDNext, p.records, p.gone)
 	}
 	b.remember()
 }
@@ -340,15 +359,58 @@ func (p *publication) look(e *entry) {
 	}
 	if same {
 		m.ModSeq = e.msg.ModSeq
+		if e.unsaved {
+			p.record(e, m)
+		}
 		if !b.fresh && e.msg.Flags.System == m.Flags.System && e.msg.Sizes == m.Sizes && e.msg.GUID == m.GUID {
 			return
 		}
 	} else {
 		m.ModSeq = p.seq()
-		p.records = append(p.records, e.record(m))
+		p.record(e, m)
 	}
 	e.msg = m
 	p.msgs = append(p.msgs, m)
+}
+
+// record has the index record a message. b.mu is held.
+func (p *publication) record(e *entry, m *mailbox.Message) {
+	e.unsaved = false
+	p.records = append(p.records, e.record(m))
+}
+
+// unheard adds to what is gone the UIDs that were given since the index was last written and
+// have no file now: a process that was killed may have told a client of them. b.mu is held.
+func (p *publication) unheard() {
+	const most = 10_000
+	b := p.b
+	from := b.unknown
+	b.unknown = 0
+	if from == 0 || from >= b.head.next {
+		return
+	}
+	there, found := b.byUID, 0
+	there = there[sort.Search(len(there), func(i int) bool { return there[i].uid >= from }):]
+	for _, e := range there {
+		if e.present || e.unseen {
+			found++
+		}
+	}
+	if int(b.head.next-from)-found > most {
+		p.seq()
+		b.idx.Forget()
+		return
+	}
+	for uid := from; uid < b.head.next; uid++ {
+		for len(there) > 0 && there[0].uid < uid {
+			there = there[1:]
+		}
+		if len(there) > 0 && there[0].uid == uid && (there[0].present || there[0].unseen) {
+			continue
+		}
+		p.seq()
+		p.gone = append(p.gone, uid)
+	}
 }
 
 func withoutRecent(f mailbox.Flags) mailbox.Flags {
@@ -358,6 +420,9 @@ func withoutRecent(f mailbox.Flags) mailbox.Flags {
 
 func (p *publication) view() *mailbox.View {
 	b := p.b
+	if b.fresh {
+		p.unheard()
+	}
 	slices.SortFunc(p.msgs, func(a, b *mailbox.Message) int { return int(int64(a.UID) - int64(b.UID)) })
 	slices.Sort(p.gone)
 	v := b.view

@@ -1,0 +1,87 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+
+	"mailcrypt/mailbox"
+)
+
+// Expunged returns what was expunged above a modseq, by us and by other programs, and also
+// what was gone when the mailbox was opened first.
+func (m *Mailbox) Expunged(ctx context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error) {
+	b := m.b
+	if err := ctx.Err(); err != nil {
+		return nil, false, b.wrap("looking for expunges in", err)
+	}
+	m.View() // which may have to look first
+	b.mu.RLock()
+	idx, view := b.idx, b.view
+	b.mu.RUnlock()
+	if idx == nil || since > view.HighestModSeq {
+		// Of a modseq that we never told nothing is known.
+		return nil, false, nil
+	}
+	uids, complete = idx.Expunged(since)
+	// A UID is not given twice: what is there was not expunged, whatever the log says.
+	uids = slices.DeleteFunc(uids, func(uid mailbox.UID) bool { return view.Get(uid) != nil })
+	return uids, complete, nil
+}
+
+// SyncModSeqs makes durable what the View at the call shows: first the names of our files,
+// then the index. It holds nothing that others need meanwhile, and calls at the same time
+// share the work. The error wraps mailbox.ErrNoModSeqs where the index is not kept in a
+// file, or another mailbox has taken the same GUID.
+//
+// The order is for those who were told that their change is done; modseqs would be right
+// in either, for the index records flags with each modseq, and where a file has others when
+// the mailbox is opened again, it gets a new modseq.
+func (m *Mailbox) SyncModSeqs(ctx context.Context) error {
+	b := m.b
+	if err := ctx.Err(); err != nil {
+		return b.wrap("syncing modseqs of", err)
+	}
+	b.mu.RLock()
+	idx, gone := b.idx, b.gone
+	b.mu.RUnlock()
+	switch {
+	case gone:
+		return b.wrap("syncing modseqs of", mailbox.ErrNotFound)
+	case idx == nil:
+		// Nobody has looked at the mailbox, and so no modseq is known of it.
+		if _, err := b.sync(ctx, false); err != nil {
+			return err
+		}
+		b.mu.RLock()
+		idx = b.idx
+		b.mu.RUnlock()
+	}
+	if err := b.syncDirs(); err != nil {
+		return b.wrap("syncing modseqs of", b.orNotFound(err))
+	}
+	return b.wrap("syncing modseqs of", idx.Sync())
+}
+
+// syncDirs syncs the directories in which we have renamed or removed files.
+func (b *box) syncDirs() error {
+	b.syncing.Lock()
+	defer b.syncing.Unlock()
+	for i := range b.renamed {
+		n := b.renamed[i].Load()
+		if n == b.synced[i] {
+			continue
+		}
+		path := b.dirPath(i)
+		err := b.h.faults.SyncDir(path)
+		if errors.Is(err, os.ErrNotExist) && path != b.dirPath(i) { // the folder was renamed
+			err = b.h.faults.SyncDir(b.dirPath(i))
+		}
+		if err != nil {
+			return err
+		}
+		b.synced[i] = n
+	}
+	return nil
+}
