@@ -101,7 +101,8 @@ func sortKeys(k *searchKey) {
 type finding struct {
 	*session
 	call    *call
-	ret     *searchReturn // nil: everything is wanted
+	ret     *searchReturn
+	whole   bool // every message is needed, whatever ret asks for
 	matcher *matcher
 	// each, where set, is called for each message that was found, while it may be open. The
 	// error is about the whole command.
@@ -109,6 +110,7 @@ type finding struct {
 
 	found  []int // indices into the announced view, in ascending order
 	unread failures
+	noted  mailbox.UID // the last message of unread, by forgive
 }
 
 // run looks for messages. Where only the first or last ones of the result are asked for, it
@@ -116,7 +118,7 @@ type finding struct {
 func (f *finding) run() error {
 	n := f.box.view.Len()
 	first, last := n, 0
-	if f.ret != nil {
+	if !f.whole {
 		first, last = f.ret.wanted(n)
 	}
 	notice := f.newNotice(f.call.tag, n)

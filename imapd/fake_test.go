@@ -32,6 +32,7 @@ type fakeUser struct {
 	failRead   map[mailbox.UID]bool  // reading fails after the message was opened
 	opened     int                   // messages opened
 	octets     int64                 // of messages, read
+	reading    func()                // called where a message is opened
 	copying    func(context.Context) // called at the start of a copy
 	aborted    int
 	committed  int
@@ -76,6 +77,9 @@ func (b *fakeBox) Read(ctx context.Context, uid mailbox.UID) (content, error) {
 	fail := b.user.failRead[uid]
 	b.user.opened++
 	b.user.mu.Unlock()
+	if b.user.reading != nil {
+		b.user.reading()
+	}
 	if err != nil {
 		return nil, &storage.ReadError{UID: uid, Kind: storage.NoKey, Err: err}
 	}

@@ -78,6 +78,68 @@ func (r *reader) header(p *message.Part) ([]byte, error) {
 	return b, nil
 }
 
+// topHeader returns the header of the whole message, cut at maxHeader. Only that much of
+// the message is read, where its structure is not known already.
+func (r *reader) topHeader() ([]byte, error) {
+	if r.head != nil {
+		return r.head, nil
+	}
+	if r.root != nil {
+		return r.header(r.root)
+	}
+	var head []byte
+	seen := 0 // of head, up to which it does not end
+	for size := int64(8 << 10); ; size *= 8 {
+		size = min(size, r.msg.Size(), maxHeader)
+		old := head
+		head = make([]byte, size)
+		copy(head, old)
+		clear(old)
+		n, err := r.msg.ReadAt(head[len(old):], int64(len(old)))
+		if n < len(head)-len(old) {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		end := headerEnd(head, seen)
+		if end < 0 && size < min(r.msg.Size(), maxHeader) {
+			seen = max(0, len(head)-2)
+			continue
+		}
+		if end >= 0 {
+			clear(head[end:])
+			head = head[:end]
+		}
+		r.head = head
+		return head, nil
+	}
+}
+
+// headerEnd finds the end of a header, behind its blank line, or -1. What lies before from
+// is known to have none.
+func headerEnd(b []byte, from int) int {
+	if bytes.HasPrefix(b, []byte("\r\n")) {
+		return 2
+	}
+	if bytes.HasPrefix(b, []byte("\n")) {
+		return 1
+	}
+	for i := from; ; i++ {
+		k := bytes.IndexByte(b[i:], '\n')
+		if k < 0 {
+			return -1
+		}
+		i += k
+		switch rest := b[i+1:]; {
+		case bytes.HasPrefix(rest, []byte("\n")):
+			return i + 2
+		case bytes.HasPrefix(rest, []byte("\r\n")):
+			return i + 3
+		}
+	}
+}
+
 // forget drops the open message if it is uid.
 func (r *reader) forget(uid mailbox.UID) {
 	if r.uid == uid {

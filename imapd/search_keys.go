@@ -39,6 +39,9 @@ const (
 	keySmaller
 	keyOlder // by seconds (RFC 5032)
 	keyYounger
+	keySavedBefore // the date of saving by days (RFC 8514)
+	keySavedOn
+	keySavedSince
 	keyHeader
 	keyBody
 	keyText
@@ -95,11 +98,13 @@ var flagKeys = map[string]struct {
 	"UNANSWERED": {keyUnflag, mailbox.Answered}, "UNDELETED": {keyUnflag, mailbox.Deleted},
 	"UNDRAFT": {keyUnflag, mailbox.Draft}, "UNFLAGGED": {keyUnflag, mailbox.Flagged},
 	"UNSEEN": {keyUnflag, mailbox.Seen}, "RECENT": {keyRecent, 0},
+	"SAVEDATESUPPORTED": {keyAll, 0}, // each mailbox has them (RFC 8514 section 4.4)
 }
 
 var dateKeys = map[string]keyKind{
 	"BEFORE": keyBefore, "ON": keyOn, "SINCE": keySince,
 	"SENTBEFORE": keySentBefore, "SENTON": keySentOn, "SENTSINCE": keySentSince,
+	"SAVEDBEFORE": keySavedBefore, "SAVEDON": keySavedOn, "SAVEDSINCE": keySavedSince,
 }
 
 var numberKeys = map[string]keyKind{

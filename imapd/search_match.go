@@ -112,7 +112,7 @@ func (m *matcher) eval(k *searchKey) truth {
 		return truthOf(m.isRecent(m.msg))
 	case keyLarger, keySmaller:
 		return m.size(k)
-	case keyBefore, keyOn, keySince, keyOlder, keyYounger:
+	case keyBefore, keyOn, keySince, keyOlder, keyYounger, keySavedBefore, keySavedOn, keySavedSince:
 		return m.received(k)
 	}
 	return m.text(k)
@@ -155,19 +155,16 @@ func (m *matcher) size(k *searchKey) truth {
 	return truthOf(n < k.number)
 }
 
-// received compares INTERNALDATE, by its day in its own zone (RFC 9051 section 6.4.4:
-// disregarding time and timezone).
+// received compares INTERNALDATE or the date of saving, by its day in its own zone (RFC
+// 9051 section 6.4.4: disregarding time and timezone).
 func (m *matcher) received(k *searchKey) truth {
-	t := m.msg.Received
-	if t.IsZero() {
-		if m.full == nil {
-			full, err := m.box.box.Stat(m.ctx, m.msg.UID)
-			if err != nil {
-				return m.fail(err)
-			}
-			m.full = &full
-		}
-		t = m.full.Received
+	msg, err := m.dated()
+	if err != nil {
+		return m.fail(err)
+	}
+	t := msg.Received
+	if k.kind >= keySavedBefore && !msg.Saved.IsZero() {
+		t = msg.Saved
 	}
 	switch k.kind {
 	case keyOlder:
@@ -176,6 +173,18 @@ func (m *matcher) received(k *searchKey) truth {
 		return truthOf(m.now.Sub(t) <= time.Duration(min(k.number, 1<<33))*time.Second)
 	}
 	return compareDay(k, day(t))
+}
+
+// dated returns the message with its dates, which a view may not have.
+func (m *matcher) dated() (*mailbox.Message, error) {
+	if m.full == nil {
+		full, err := m.box.box.Stat(m.ctx, m.msg.UID)
+		if err != nil {
+			return nil, err
+		}
+		m.full = &full
+	}
+	return m.full, nil
 }
 
 // day is the calendar day of a time, in the zone that it was given in.
@@ -187,9 +196,9 @@ func day(t time.Time) time.Time {
 // compareDay compares days alone.
 func compareDay(k *searchKey, d time.Time) truth {
 	switch k.kind {
-	case keyBefore, keySentBefore:
+	case keyBefore, keySentBefore, keySavedBefore:
 		return truthOf(d.Before(k.date))
-	case keyOn, keySentOn:
+	case keyOn, keySentOn, keySavedOn:
 		return truthOf(d.Equal(k.date))
 	default:
 		return truthOf(!d.Before(k.date))
@@ -201,37 +210,49 @@ func (m *matcher) text(k *searchKey) truth {
 	if m.err != nil {
 		return unknown
 	}
-	if _, err := m.box.reader.open(m.ctx, m.msg.UID); err != nil {
-		return m.fail(err)
-	}
-	root, err := m.box.reader.structure()
-	if err != nil {
-		return m.fail(err)
-	}
-	if k.kind >= keyBody {
-		if !m.searched {
-			if err := m.search(root); err != nil {
-				return m.fail(err)
-			}
-			m.searched = true
+	if k.kind < keyBody {
+		head, err := m.header()
+		switch {
+		case err != nil:
+			return m.fail(err)
+		case k.kind == keyHeader:
+			return truthOf(headerContains(head, k.field, k.needle))
 		}
-		return truthOf(m.finders[k.text].found)
+		return sent(k, head)
 	}
-	if k.kind == keyHeader {
-		head, err := m.box.reader.header(root)
-		if err != nil {
+	if !m.searched {
+		if err := m.search(); err != nil {
 			return m.fail(err)
 		}
-		return truthOf(headerContains(head, k.field, k.needle))
+		m.searched = true
 	}
-	if root.Envelope == nil || root.Envelope.Date == nil {
-		return falseTruth
+	return truthOf(m.finders[k.text].found)
+}
+
+// header returns the message's header, without looking further.
+func (m *matcher) header() ([]byte, error) {
+	if _, err := m.box.reader.open(m.ctx, m.msg.UID); err != nil {
+		return nil, err
 	}
-	d, ok := headerDay(*root.Envelope.Date)
-	if !ok {
-		return falseTruth
+	return m.box.reader.topHeader()
+}
+
+// sent compares the day of the Date field, in its own zone. Of several the last counts,
+// which is what ENVELOPE shows.
+func sent(k *searchKey, head []byte) truth {
+	dates := message.HeaderFields(head, []string{"date"}, false)
+	t := falseTruth
+	for len(dates) > 0 {
+		end := fieldEnd(dates)
+		if _, value, ok := bytes.Cut(dates[:end], []byte{':'}); ok {
+			t = falseTruth
+			if d, ok := message.ParseDate(value); ok {
+				t = compareDay(k, day(d))
+			}
+		}
+		dates = dates[end:]
 	}
-	return compareDay(k, d)
+	return t
 }
 
 // headerContains reports whether a field of this name holds the text.
@@ -265,7 +286,14 @@ func fieldEnd(b []byte) int {
 }
 
 // search runs all finders over the message in one pass over its parts.
-func (m *matcher) search(root *message.Part) error {
+func (m *matcher) search() error {
+	if _, err := m.box.reader.open(m.ctx, m.msg.UID); err != nil {
+		return err
+	}
+	root, err := m.box.reader.structure()
+	if err != nil {
+		return err
+	}
 	var everything []*finder
 	for i, f := range m.finders {
 		f.reset()
@@ -318,25 +346,4 @@ func (m *matcher) searchPart(p, root *message.Part, everything []*finder) error 
 	charset, _ := message.Param(p.Params, "charset")
 	body := io.NewSectionReader(m.box.reader.msg, p.BodyStart, p.End-p.BodyStart)
 	return feed(message.DecodeText(body, p.Encoding, charset), m.finders)
-}
-
-// headerDay reads the day of a Date field: [name ","] day month year. Time and zone are
-// disregarded (RFC 9051 section 6.4.4).
-func headerDay(s string) (time.Time, bool) {
-	if _, rest, ok := strings.Cut(s, ","); ok {
-		s = rest
-	}
-	f := strings.Fields(strings.ReplaceAll(s, "-", " "))
-	if len(f) < 3 {
-		return time.Time{}, false
-	}
-	if len(f[2]) == 2 { // RFC 5322 section 4.3: two-digit years
-		if f[2] < "50" {
-			f[2] = "20" + f[2]
-		} else {
-			f[2] = "19" + f[2]
-		}
-	}
-	t, err := time.Parse("2 Jan 2006", f[0]+" "+f[1]+" "+f[2])
-	return t, err == nil
 }
