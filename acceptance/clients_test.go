@@ -1,15 +1,60 @@
 package acceptance
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// TestClients runs a round trip with each mail client that is installed: one by name with
+//
+//	go test ./acceptance -run TestClients/alpine
+//
+// Each has a daemon of its own with an encrypted user, over TLS, and is judged by what it
+// wrote and by what another connection sees.
+func TestClients(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		programs []string // all must be there
+		version  []string // prints the version
+		test     func(*testing.T, *box)
+	}{
+		{"curl", []string{"curl"}, []string{"curl", "--version"}, testCurl},
+		{"fetchmail", []string{"fetchmail"}, []string{"fetchmail", "--version"}, testFetchmail},
+		{"getmail", []string{"getmail"}, []string{"getmail", "--version"}, testGetmail},
+		{"imapclient", nil, nil, testImapclient},
+		{"imapfilter", []string{"imapfilter"}, []string{"imapfilter", "-V"}, testImapfilter},
+		{"imaplib", []string{"python3"}, []string{"python3", "--version"}, testImaplib},
+		{"mbsync", []string{"mbsync"}, []string{"mbsync", "--version"}, testMbsync},
+		{"neomutt", []string{"neomutt", "tmux"}, []string{"neomutt", "-v"}, testNeomutt},
+		{"offlineimap", []string{"offlineimap"}, []string{"offlineimap", "--version"}, testOfflineimap},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, p := range c.programs {
+				need(t, p)
+			}
+			t.Parallel() // most of a client's time is spent waiting
+			if c.version != nil {
+				out, _ := exec.Command(c.version[0], c.version[1:]...).CombinedOutput()
+				first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+				t.Log(first)
+			}
+			c.test(t, newBox(t))
+		})
+	}
+}
 
 // need finds a client, or skips.
 func need(t *testing.T, program string) string {
@@ -21,277 +66,283 @@ func need(t *testing.T, program string) string {
 	return p
 }
 
-// run runs a client and wants it to end well.
-func run(t *testing.T, dir string, env []string, args ...string) string {
+// A box is an encrypted user's mail on a daemon, for a client to work on.
+type box struct {
+	t    *testing.T
+	d    *daemon
+	c    *imapConn // a second connection
+	tmp  string    // the client's home
+	as   *syscall.SysProcAttr
+	cert string // the CA that it is to trust
+	port int    // of TLS, on localhost
+}
+
+// umlaut is a folder whose name is not ASCII, and how modified UTF-7 spells it.
+const (
+	umlaut     = "Entwürfe & Pläne"
+	umlautUTF7 = "Entw&APw-rfe &- Pl&AOQ-ne"
+)
+
+// boxMail is what is in the INBOX of a box, by subject.
+var boxMail = []boxMessage{
+	{"message 0", mail("message 0", 2000)},
+	{"message 1", mail("message 1", 2000)},
+	{"eight bits", eightBitMail("eight bits")},
+	{"parts", partsMail("parts")},
+	{"big", mail("big", 2<<20)},
+}
+
+type boxMessage struct {
+	subject string
+	message []byte
+}
+
+func newBox(t *testing.T) *box {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir = dir
-	cmd.Env = append(append(os.Environ(), "HOME="+dir), env...)
-	out, err := cmd.CombinedOutput()
+	d := setup{
+		dir: scratch(t), users: "u:{PLAIN}secret::::::mail_crypt_save_version=2\n",
+		crypt: "curve = \"prime256v1\"\nprivate_password = \"%{password}\"\nseal_rounds = 1000\n",
+		rest:  "[zlib]\nsave = \"zstd\"\n",
+	}.start(t)
+	b := &box{t: t, d: d, tmp: scratch(t), as: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, port: port(d.imaps)}
+	cert, err := os.ReadFile(filepath.Join(d.dir, "cert.pem"))
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, tail(string(out), 4000))
+		t.Fatal(err)
+	}
+	b.cert = b.file("ca.pem", "%s", cert)
+	b.connect()
+	for _, m := range boxMail {
+		if a := b.c.appendMail("INBOX", "", m.message); !a.ok() {
+			t.Fatal(a.tagged)
+		}
+	}
+	for _, name := range []string{"Work", "Work.Sub", umlautUTF7} {
+		if a := b.c.do("CREATE %s", quote(name)); !a.ok() {
+			t.Fatal(a.tagged)
+		}
+		b.c.do("SUBSCRIBE %s", quote(name))
+	}
+	return b
+}
+
+func (b *box) connect() {
+	b.t.Helper()
+	b.c = login(b.t, b.d.imap, "u", "secret")
+}
+
+// restart ends the daemon as an administrator would, and starts it again.
+func (b *box) restart() {
+	b.t.Helper()
+	b.d.stop(b.t)
+	b.d.start(b.t)
+	b.connect()
+}
+
+// file writes a file into the client's home.
+func (b *box) file(name, format string, args ...any) string {
+	b.t.Helper()
+	path := filepath.Join(b.tmp, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	return path
+}
+
+// read is what the client wrote into a file.
+func (b *box) read(name string) string {
+	b.t.Helper()
+	text, err := os.ReadFile(filepath.Join(b.tmp, name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// exists reports whether the client has made a file.
+func (b *box) exists(name string) bool {
+	_, err := os.Stat(filepath.Join(b.tmp, name))
+	return err == nil
+}
+
+// unprivileged makes the client run as nobody, where it would not run as root.
+func (b *box) unprivileged() {
+	b.t.Helper()
+	if !isRoot() {
+		return
+	}
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		b.t.Skip("runs as root only, and refuses that: ", err)
+	}
+	uid, _ := strconv.Atoi(nobody.Uid)
+	gid, _ := strconv.Atoi(nobody.Gid)
+	b.as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	if err := filepath.WalkDir(b.tmp, func(p string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(p, uid, gid))
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// command is the client, at home.
+func (b *box) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir = b.tmp
+	cmd.Env = append(os.Environ(), "HOME="+b.tmp, "LC_ALL=C.UTF-8")
+	cmd.WaitDelay = 5 * time.Second
+	cmd.SysProcAttr = b.as
+	return cmd
+}
+
+// run runs the client and wants it to end well.
+func (b *box) run(args ...string) string {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 90*time.Second)
+	defer cancel()
+	out, err := b.command(ctx, args...).CombinedOutput()
+	if err != nil {
+		b.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, tail(string(out), 4000))
 	}
 	return string(out)
 }
 
-// clientServer is a daemon with an encrypted user and three messages, for clients to work on.
-func clientServer(t *testing.T) (*daemon, *imapConn) {
-	t.Helper()
-	dir := scratch(t)
-	d := setup{
-		dir: dir, users: "u:{PLAIN}secret::::::mail_crypt_save_version=2\n",
-		crypt: "curve = \"prime256v1\"\nprivate_password = \"%{password}\"\nseal_rounds = 1000\n",
-		rest:  "[zlib]\nsave = \"zstd\"\n",
-	}.start(t)
-	c := login(t, d.imap, "u", "secret")
-	for i := range 3 {
-		if a := c.appendMail("INBOX", "", mail(fmt.Sprint("message ", i), 2000)); !a.ok() {
-			t.Fatal(a.tagged)
+// background runs the client until the test ends.
+func (b *box) background(args ...string) *exec.Cmd {
+	b.t.Helper()
+	cmd := b.command(context.Background(), args...)
+	var out logBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if b.t.Failed() {
+			b.t.Logf("%s said:\n%s", args[0], tail(out.String(), 3000))
+		}
+	})
+	return cmd
+}
+
+// deliver has a message delivered by LMTP.
+func (b *box) deliver(message []byte) {
+	b.t.Helper()
+	replies, err := deliverLMTP(b.d.lmtp, "a@example.org", []string{"u"}, message)
+	if err != nil || !strings.HasPrefix(replies[0], "250") {
+		b.t.Fatal(replies, err)
+	}
+}
+
+// subjectOf reads the Subject line, as it stands.
+func subjectOf(message []byte) string {
+	header, _, _ := bytes.Cut(message, []byte("\r\n\r\n"))
+	for line := range strings.SplitSeq(string(header), "\r\n") {
+		if s, ok := strings.CutPrefix(line, "Subject: "); ok {
+			return s
 		}
 	}
-	c.do("CREATE Work")
-	return d, c
+	return ""
 }
 
-func wantCount(t *testing.T, c *imapConn, mailbox string, n int) map[int]fetched {
-	t.Helper()
-	got := c.fetchAll(mailbox)
-	if len(got) != n {
-		t.Fatalf("%s has %d messages, want %d", mailbox, len(got), n)
+// bySubject is what another connection sees in a mailbox.
+func (b *box) bySubject(mailbox string) map[string]fetched {
+	b.t.Helper()
+	m := map[string]fetched{}
+	for _, f := range b.c.fetchAll(mailbox) {
+		m[subjectOf(f.body)] = f
 	}
-	return got
+	return m
 }
 
-func TestCurl(t *testing.T) {
-	curl := need(t, "curl")
-	d, c := clientServer(t)
-	base := func(path string) []string {
-		return []string{curl, "-sS", "--cacert", filepath.Join(d.dir, "cert.pem"), "-u", "u:secret", "imaps://" + strings.Replace(d.imaps, "127.0.0.1", "localhost", 1) + path}
+// has wants a mailbox to have these subjects and no others, and returns its messages.
+func (b *box) has(mailbox string, subjects ...string) map[string]fetched {
+	b.t.Helper()
+	all := b.c.fetchAll(mailbox)
+	m := map[string]fetched{}
+	var got []string
+	for _, f := range all {
+		m[subjectOf(f.body)] = f
+		got = append(got, subjectOf(f.body))
 	}
-	tmp := t.TempDir()
-	if out := run(t, tmp, nil, base("/")...); !strings.Contains(out, "INBOX") || !strings.Contains(out, "Work") {
-		t.Errorf("list: %s", out)
+	slices.Sort(got)
+	want := slices.Sorted(slices.Values(subjects))
+	if !slices.Equal(got, want) {
+		b.t.Fatalf("%s has %q, want %q", mailbox, got, want)
 	}
-	if out := run(t, tmp, nil, base("/INBOX;MAILINDEX=2")...); out != string(mail("message 1", 2000)) {
-		t.Errorf("fetch: %d bytes", len(out))
-	}
-	file := filepath.Join(tmp, "new.eml")
-	os.WriteFile(file, mail("by curl", 4000), 0o600)
-	run(t, tmp, nil, append(base("/Work"), "-T", file)...)
-	if got := wantCount(t, c, "Work", 1); sha(got[1].body) != sha(mail("by curl", 4000)) {
-		t.Error("what curl appended is not what is there")
-	}
-	run(t, tmp, nil, append(base("/INBOX"), "-X", `STORE 1 +FLAGS (\Deleted \Seen)`)...)
-	run(t, tmp, nil, append(base("/INBOX"), "-X", `MOVE 2 Work`)...)
-	run(t, tmp, nil, append(base("/INBOX"), "-X", `EXPUNGE`)...)
-	wantCount(t, c, "INBOX", 1)
-	wantCount(t, c, "Work", 2)
-	starttls := []string{curl, "-sS", "--ssl-reqd", "--cacert", filepath.Join(d.dir, "cert.pem"), "-u", "u:secret", "imap://" + strings.Replace(d.imap, "127.0.0.1", "localhost", 1) + "/INBOX;MAILINDEX=1"}
-	if out := run(t, tmp, nil, starttls...); out != string(mail("message 2", 2000)) {
-		t.Errorf("fetch over STARTTLS: %d bytes", len(out))
+	return m
+}
+
+// flags wants a message to carry these flags, \Recent aside.
+func (b *box) flags(mailbox, subject string, flags ...string) {
+	b.t.Helper()
+	f, ok := b.bySubject(mailbox)[subject]
+	if !ok || !sameFlags(f.flags, flags) {
+		b.t.Errorf("%q in %s has flags %q, want %q", subject, mailbox, f.flags, flags)
 	}
 }
 
-func TestMbsync(t *testing.T) {
-	mbsync := need(t, "mbsync")
-	d, c := clientServer(t)
-	tmp := t.TempDir()
-	rc := filepath.Join(tmp, "rc")
-	os.MkdirAll(filepath.Join(tmp, "mail"), 0o700)
-	os.WriteFile(rc, fmt.Appendf(nil, `IMAPAccount a
-Host localhost
-Port %d
-User u
-Pass secret
-SSLType IMAPS
-CertificateFile %s
-
-IMAPStore far
-Account a
-
-MaildirStore near
-Path %s/mail/
-Inbox %s/mail/INBOX
-SubFolders Verbatim
-
-Channel c
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Remove Both
-Expunge Both
-SyncState *
-`, port(d.imaps), filepath.Join(d.dir, "cert.pem"), tmp, tmp), 0o600)
-	sync := func() { t.Helper(); run(t, tmp, nil, mbsync, "-q", "-c", rc, "c") }
-	sync()
-	files, _ := filepath.Glob(tmp + "/mail/INBOX/*/*")
-	if len(files) != 3 {
-		t.Fatalf("mbsync fetched %d messages, want 3", len(files))
-	}
-	// A new message, a flag, a move and a removal on the client's side.
-	os.WriteFile(tmp+"/mail/INBOX/new/1700000000.1_1.x", []byte(strings.ReplaceAll(string(mail("by mbsync", 3000)), "\r\n", "\n")), 0o600)
-	os.Rename(files[0], strings.TrimSuffix(strings.Replace(files[0], "/new/", "/cur/", 1), ":2,")+":2,FS")
-	os.MkdirAll(tmp+"/mail/Work/cur", 0o700)
-	os.MkdirAll(tmp+"/mail/Work/new", 0o700)
-	os.MkdirAll(tmp+"/mail/Work/tmp", 0o700)
-	os.Rename(files[1], tmp+"/mail/Work/cur/1700000001.1_1.x:2,S")
-	sync()
-	got := wantCount(t, c, "INBOX", 3)
-	flagged := 0
-	for _, f := range got {
-		if sameFlags(f.flags, []string{`\Flagged`, `\Seen`}) {
-			flagged++
+// until polls for something that a client does in the background.
+func (b *box) until(what string, done func() bool) {
+	b.t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if done() {
+			return
 		}
 	}
-	if flagged != 1 {
-		t.Errorf("%d messages carry the flags that mbsync set", flagged)
-	}
-	wantCount(t, c, "Work", 1)
-	sync()
-	wantCount(t, c, "INBOX", 3)
+	b.t.Fatalf("waited in vain for %s", what)
 }
 
-func TestOfflineimap(t *testing.T) {
-	offlineimap := need(t, "offlineimap")
-	d, c := clientServer(t)
-	tmp := t.TempDir()
-	rc := filepath.Join(tmp, "rc")
-	os.WriteFile(rc, fmt.Appendf(nil, `[general]
-accounts = a
-metadata = %[1]s/meta
-ui = quiet
-[Account a]
-localrepository = near
-remoterepository = far
-[Repository near]
-type = Maildir
-localfolders = %[1]s/mail
-[Repository far]
-type = IMAP
-remotehost = localhost
-remoteport = %[2]d
-remoteuser = u
-remotepass = secret
-ssl = yes
-sslcacertfile = %[3]s
-auth_mechanisms = PLAIN
-`, tmp, port(d.imaps), filepath.Join(d.dir, "cert.pem")), 0o600)
-	sync := func() { t.Helper(); run(t, tmp, nil, offlineimap, "-c", rc, "-o") }
-	sync()
-	files, _ := filepath.Glob(tmp + "/mail/INBOX/*/*")
-	if len(files) != 3 {
-		t.Fatalf("offlineimap fetched %d messages, want 3", len(files))
-	}
-	os.WriteFile(tmp+"/mail/INBOX/new/1700000000.1_1.x", []byte(strings.ReplaceAll(string(mail("by offlineimap", 3000)), "\r\n", "\n")), 0o600)
-	os.Remove(files[0])
-	sync()
-	got := wantCount(t, c, "INBOX", 3)
-	found := false
-	for _, f := range got {
-		found = found || strings.Contains(string(f.body), "Subject: by offlineimap\r\n")
-	}
-	if !found {
-		t.Error("what offlineimap uploaded is not there")
-	}
-	sync()
-	wantCount(t, c, "INBOX", 3)
-}
-
-func TestNeomutt(t *testing.T) {
-	neomutt := need(t, "neomutt")
-	d, c := clientServer(t)
-	tmp := t.TempDir()
-	folder := fmt.Sprintf("imaps://localhost:%d/", port(d.imaps))
-	rc := filepath.Join(tmp, "rc")
-	os.WriteFile(rc, fmt.Appendf(nil, `set certificate_file = %[1]s
-set ssl_ca_certificates_file = %[1]s
-set folder = %[2]s
-set imap_user = u
-set imap_pass = secret
-set spoolfile = "+INBOX"
-set quit = yes
-set confirmappend = no
-set delete = yes
-set mail_check = 0
-set record = ""
-set header_cache = ""
-`, filepath.Join(d.dir, "cert.pem"), folder), 0o600)
-	// Batch: commands are pushed before the mailbox is opened, and the last one quits.
-	push := func(mailbox, keys string) {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-		defer cancel()
-		script := exec.CommandContext(ctx, "script", "-qec", fmt.Sprintf("%s -n -F %s -f %s%s -e 'push %s'", neomutt, rc, folder, mailbox, keys), "/dev/null")
-		script.Env = append(os.Environ(), "HOME="+tmp, "TERM=xterm")
-		in, err := script.StdinPipe() // stays open: an end of input would be a key
-		if err != nil {
-			t.Fatal(err)
+// told delivers messages until the client, which waits in IDLE, has done something; one
+// might come before it waits.
+func (b *box) told(what string, done func() bool) {
+	b.t.Helper()
+	n, next := 0, time.Now()
+	b.until(what, func() bool {
+		if done() {
+			return true
 		}
-		defer in.Close()
-		if out, err := script.CombinedOutput(); err != nil {
-			t.Fatalf("neomutt: %v\n%s", err, tail(string(out), 2000))
+		if time.Now().After(next) {
+			n++
+			b.deliver(mail(fmt.Sprintf("news %d", n), 600))
+			next = time.Now().Add(2 * time.Second)
 		}
-	}
-	need(t, "script")
-	push("INBOX", "<first-entry><flag-message><next-entry><copy-message>=Work<enter><last-entry><delete-message><sync-mailbox><quit>")
-	got := wantCount(t, c, "INBOX", 2)
-	flagged := 0
-	for _, f := range got {
-		for _, flag := range f.flags {
-			if flag == `\Flagged` {
-				flagged++
-			}
-		}
-	}
-	if flagged != 1 {
-		t.Errorf("%d messages are flagged, want 1", flagged)
-	}
-	wantCount(t, c, "Work", 1)
+		return false
+	})
 }
 
-const imaplibScript = `
-import imaplib, ssl, sys
-port, cert = int(sys.argv[1]), sys.argv[2]
-ctx = ssl.create_default_context(cafile=cert)
-m = imaplib.IMAP4_SSL('localhost', port, ssl_context=ctx)
-m.login('u', 'secret')
-def ok(r):
-    assert r[0] == 'OK', r
-    return r[1]
-names = ok(m.list())
-assert any(b'Work' in n for n in names), names
-ok(m.select('INBOX'))
-assert ok(m.search(None, 'ALL'))[0].split() == [b'1', b'2', b'3']
-assert ok(m.search(None, 'SUBJECT', '"message 1"'))[0].split() == [b'2']
-data = ok(m.fetch('2', '(BODY.PEEK[] UID)'))[0][1]
-assert b'Subject: message 1\r\n' in data, data[:200]
-new = b'Subject: by imaplib\r\n\r\nhello\r\n'
-ok(m.append('INBOX', r'(\Seen)', imaplib.Time2Internaldate(1700000000), new))
-ok(m.noop())
-uid = ok(m.uid('search', None, 'SUBJECT', '"by imaplib"'))[0]
-assert ok(m.uid('fetch', uid, '(BODY.PEEK[] INTERNALDATE)'))[0][1] == new
-ok(m.uid('store', uid, '+FLAGS', r'(\Flagged $Work)'))
-ok(m.uid('copy', uid, 'Work'))
-ok(m.uid('move', '1', 'Work'))
-ok(m.store('1', '+FLAGS', r'\Deleted'))
-ok(m.expunge())
-assert ok(m.status('Work', '(MESSAGES)'))[0].endswith(b'(MESSAGES 2)')
-ok(m.close())
-m.logout()
-m = imaplib.IMAP4('localhost', int(sys.argv[3]))
-m.starttls(ctx)
-m.login('u', 'secret')
-assert ok(m.select('INBOX', readonly=True))[0] == b'2'
-m.logout()
-`
+// lf is a message as Unix programs keep it.
+func lf(message []byte) string { return strings.ReplaceAll(string(message), "\r\n", "\n") }
 
-func TestPythonImaplib(t *testing.T) {
-	python := need(t, "python3")
-	d, c := clientServer(t)
-	run(t, t.TempDir(), nil, python, "-c", imaplibScript, fmt.Sprint(port(d.imaps)), filepath.Join(d.dir, "cert.pem"), fmt.Sprint(port(d.imap)))
-	wantCount(t, c, "Work", 2)
-	wantCount(t, c, "INBOX", 2)
+// eightBitMail has a body of two charsets at once, which no program may "repair".
+func eightBitMail(subject string) []byte {
+	return []byte("From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\r\nTo: b@example.org\r\nSubject: " + subject +
+		"\r\nDate: Mon, 6 Jul 2026 10:00:00 +0200\r\nMessage-ID: <" + strings.ReplaceAll(subject, " ", ".") + "@example.org>\r\n" +
+		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" +
+		"Grüße, schöne Öfen, 日本\r\nlatin-1: \xfc\xe4\xdf\r\n\tlast line\r\n")
 }
+
+// partsMail has HTML beside text, and an attachment.
+func partsMail(subject string) []byte {
+	return []byte("From: a@example.org\r\nTo: b@example.org\r\nSubject: " + subject +
+		"\r\nDate: Tue, 7 Jul 2026 10:00:00 +0200\r\nMessage-ID: <parts@example.org>\r\n" +
+		"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n" +
+		"--x\r\nContent-Type: multipart/alternative; boundary=\"y\"\r\n\r\n" +
+		"--y\r\nContent-Type: text/plain\r\n\r\nplain words\r\n" +
+		"--y\r\nContent-Type: text/html\r\n\r\n<p>words of <b>HTML</b></p>\r\n--y--\r\n\r\n" +
+		"--x\r\nContent-Type: application/octet-stream; name=\"a.bin\"\r\nContent-Transfer-Encoding: base64\r\n" +
+		"Content-Disposition: attachment; filename=\"a.bin\"\r\n\r\n" +
+		base64.StdEncoding.EncodeToString(attachment) + "\r\n--x--\r\n")
+}
+
+// attachment is every byte once.
+var attachment = func() []byte {
+	b := make([]byte, 256)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return b
+}()

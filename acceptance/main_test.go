@@ -145,6 +145,7 @@ type daemon struct {
 	log               *logBuffer
 	exited            chan struct{}
 	exitErr           error
+	started           bool // before now
 }
 
 // A logBuffer collects output; it may be read while it is written.
@@ -227,7 +228,12 @@ func (d *daemon) start(t testing.TB) {
 		d.exitErr = d.cmd.Wait()
 		close(d.exited)
 	}()
+	first := !d.started
+	d.started = true
 	t.Cleanup(func() {
+		if !first {
+			return // the end of the test is seen to by what the first start left
+		}
 		d.kill()
 		if t.Failed() {
 			t.Logf("log of mailcryptd:\n%s", tail(d.log.String(), 6000))
@@ -258,6 +264,9 @@ func (d *daemon) stop(t testing.TB) {
 	case <-time.After(30 * time.Second):
 		t.Error("mailcryptd does not end on SIGTERM")
 		d.kill()
+	}
+	if strings.Contains(d.log.String(), "panic") {
+		t.Errorf("mailcryptd panicked:\n%s", tail(d.log.String(), 6000))
 	}
 }
 
