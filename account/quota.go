@@ -161,8 +161,8 @@ func (p purse) options(ctx context.Context, name string, info mailbox.SaveInfo, 
 	if err := p.fits(ctx, name, info.Announced); err != nil {
 		return o, err
 	}
-	o.Admit = func(s mailbox.Sizes) (func(), error) {
-		r, err := p.admit(ctx, name, quota.Usage{Bytes: s.Virtual, Messages: 1})
+	o.Admit = func(messages int, s mailbox.Sizes) (func(), error) {
+		r, err := p.admit(ctx, name, quota.Usage{Bytes: s.Virtual, Messages: int64(messages)})
 		if err != nil {
 			return nil, err
 		}

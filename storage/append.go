@@ -26,7 +26,7 @@ func (s *Store) Append(ctx context.Context, info mailbox.SaveInfo, to *dcrypt.Pu
 	if err != nil {
 		return nil, fmt.Errorf("storage: saving: %w", err)
 	}
-	a := &Appender{file: &sink{p: file}, max: o.MaxSize, admit: o.Admit}
+	a := &Appender{backend: s.backend, file: &sink{p: file}, max: o.MaxSize, admit: o.Admit}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Abort())
@@ -54,17 +54,20 @@ func (s *Store) Append(ctx context.Context, info mailbox.SaveInfo, to *dcrypt.Pu
 	return a, nil
 }
 
-// An Appender takes one message's plaintext with any line ends. It ends with Commit
-// or Abort. It is not safe for concurrent use.
+// An Appender takes one message's plaintext with any line ends. It ends with Commit,
+// Store.CommitAll or Abort. It is not safe for concurrent use.
 type Appender struct {
-	file   *sink
-	layers []io.Closer // the outermost, which is nearest to the disk, first
-	guard  guard
-	lf     *crlf.LFWriter
-	max    int64
-	admit  func(mailbox.Sizes) (func(), error) // Options.Admit
-	err    error                               // of the first Write that failed
-	done   bool
+	backend  Backend
+	file     *sink
+	layers   []io.Closer // the outermost, which is nearest to the disk, first
+	guard    guard
+	lf       *crlf.LFWriter // nil once finished
+	sizes    mailbox.Sizes  // once finished
+	max      int64
+	admit    func(int, mailbox.Sizes) (func(), error) // Options.Admit
+	err      error                                    // of the first Write that failed
+	finished bool
+	done     bool
 }
 
 // Write returns an error wrapping mailbox.ErrTooLarge once the message is above
@@ -72,7 +75,7 @@ type Appender struct {
 // a stream that readers would transform; in that case nothing has been written. After
 // an error all that is left is Abort; Commit returns the error, too.
 func (a *Appender) Write(p []byte) (int, error) {
-	if a.done {
+	if a.done || a.finished {
 		return 0, fmt.Errorf("storage: saving: %w", ErrClosed)
 	}
 	if a.err != nil {
@@ -88,9 +91,40 @@ func (a *Appender) Write(p []byte) (int, error) {
 	return n, a.err
 }
 
-// Sizes are the sizes of what was written so far; after Commit, of the message.
+// Sizes are the sizes of what was written so far; after Finish and Commit, of the message.
 func (a *Appender) Sizes() mailbox.Sizes {
+	if a.lf == nil {
+		return a.sizes
+	}
 	return mailbox.Sizes{Physical: a.lf.Physical(), Virtual: a.lf.Virtual(), Stored: a.file.n}
+}
+
+// Finish ends the writing without showing the message, which Commit and Store.CommitAll
+// do. It is for those who save many messages as one: a finished Appender holds no
+// plaintext and, where the Backend's Pending is a Finisher, no open file, and what can
+// fail of writing and syncing has failed. After an error nothing is left of the message. A
+// second Finish does nothing.
+func (a *Appender) Finish() error {
+	switch {
+	case a.done:
+		return fmt.Errorf("storage: saving: %w", ErrClosed)
+	case a.finished:
+		return nil
+	}
+	if a.err == nil {
+		a.err = a.finish()
+	}
+	if f, ok := a.file.p.(Finisher); ok && a.err == nil {
+		if err := f.Finish(); err != nil {
+			a.err = fmt.Errorf("storage: saving: %w", err)
+		}
+	}
+	if a.err != nil {
+		return errors.Join(a.err, a.Abort())
+	}
+	a.finished = true
+	a.forget()
+	return nil
 }
 
 // Commit makes the message durable and visible and returns its UID, 0 where
@@ -99,11 +133,11 @@ func (a *Appender) Commit() (mailbox.UID, error) {
 	if a.done {
 		return 0, fmt.Errorf("storage: saving: %w", ErrClosed)
 	}
-	if a.err == nil {
+	if a.err == nil && !a.finished {
 		a.err = a.finish()
 	}
 	if a.err == nil && a.admit != nil {
-		done, err := a.admit(a.Sizes())
+		done, err := a.admit(1, a.Sizes())
 		if a.err = err; err == nil {
 			defer done()
 		}
@@ -112,7 +146,7 @@ func (a *Appender) Commit() (mailbox.UID, error) {
 		return 0, errors.Join(a.err, a.Abort())
 	}
 	a.end()
-	uid, err := a.file.p.Commit(a.Sizes())
+	uid, err := a.file.p.Commit(a.sizes)
 	if err != nil {
 		err = fmt.Errorf("storage: saving: %w", err)
 		return 0, errors.Join(err, a.file.p.Abort())
@@ -164,12 +198,19 @@ func (a *Appender) Abort() error {
 	return nil
 }
 
-// end forgets the plaintext that buffers hold.
+// end is after the last call.
 func (a *Appender) end() {
 	a.done = true
+	a.forget()
+}
+
+// forget overwrites the plaintext that buffers hold, and lets go of them.
+func (a *Appender) forget() {
 	clear(a.guard.head[:])
 	if a.lf != nil {
+		a.sizes = a.Sizes()
 		a.lf.Clear()
+		a.lf, a.guard.w = nil, nil
 	}
 }
 

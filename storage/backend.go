@@ -75,6 +75,21 @@ type Linker interface {
 	Link(ctx context.Context, from Backend, uid mailbox.UID, info mailbox.SaveInfo) (mailbox.UID, error)
 }
 
+// A Finisher is a Pending that can be made durable before it is shown.
+type Finisher interface {
+	// Finish makes what was written durable and closes what is open for it. All that is
+	// left is Commit, CommitAll or Abort.
+	Finish() error
+}
+
+// A GroupCommitter is a Backend that can show several messages at once.
+type GroupCommitter interface {
+	// CommitAll makes messages that this Backend has begun durable and visible, all or
+	// none: no View shows some of them. It returns their UIDs, which ascend, and commits or
+	// aborts every one of them. A crash in the middle may leave some, each of them whole.
+	CommitAll(ctx context.Context, messages []mailbox.Pending, sizes []mailbox.Sizes) ([]mailbox.UID, error)
+}
+
 // A Folder is one name of a hierarchy of mailboxes.
 type Folder struct {
 	Name       string // UTF-8, levels joined by the hierarchy's separator

@@ -45,10 +45,10 @@ type Options struct {
 	Rounds int
 	// MaxSize is the largest message in bytes with CRLF line ends; 0 is no limit.
 	MaxSize int64
-	// Admit, where set, is asked by Commit whether a message of these sizes may be saved;
-	// an error of its is Commit's, and nothing is saved. done is called when that has ended,
-	// well or not.
-	Admit func(mailbox.Sizes) (done func(), err error)
+	// Admit, where set, is asked by Commit and CommitAll whether so many messages, of these
+	// sizes together, may be saved; an error of its is theirs, and nothing is saved. done is
+	// called when that has ended, well or not.
+	Admit func(messages int, total mailbox.Sizes) (done func(), err error)
 }
 
 // Header returns the header of a message's encrypted stream, which needs no key, or

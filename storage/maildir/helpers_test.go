@@ -93,6 +93,34 @@ func trySave(m *Mailbox, text string, info mailbox.SaveInfo) (mailbox.UID, error
 	return p.Commit(mailbox.Sizes{Physical: int64(len(text)), Virtual: virtual})
 }
 
+// tryGroup saves the new message once for each info, all or none.
+func tryGroup(m *Mailbox, infos ...mailbox.SaveInfo) error {
+	var pending []mailbox.Pending
+	var sizes []mailbox.Sizes
+	for _, info := range infos {
+		p, err := m.Create(context.Background(), info)
+		if err == nil {
+			pending = append(pending, p)
+			sizes = append(sizes, mailbox.Sizes{Physical: 15, Virtual: 15})
+			_, err = p.Write([]byte("the new message"))
+		}
+		if err == nil {
+			err = p.(storage.Finisher).Finish()
+		}
+		if err != nil {
+			for _, p := range pending {
+				p.Abort()
+			}
+			return err
+		}
+	}
+	uids, err := m.CommitAll(context.Background(), pending, sizes)
+	if err == nil && len(uids) != len(infos) {
+		return fmt.Errorf("%d UIDs for %d messages", len(uids), len(infos))
+	}
+	return err
+}
+
 func flags(names ...string) mailbox.Flags { return mailbox.ParseFlags(names) }
 
 // resync syncs and returns the view as "uid flags" lines.

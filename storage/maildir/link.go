@@ -40,9 +40,8 @@ func (m *Mailbox) Link(ctx context.Context, from storage.Backend, uid mailbox.UI
 		if err != nil {
 			return 0, err
 		}
-		got, err := m.b.commit(ctx, r)
-		if !errors.Is(err, os.ErrNotExist) {
-			return got, err
+		if err := m.b.commit(ctx, r); !errors.Is(err, os.ErrNotExist) {
+			return r.uid, err
 		}
 		// The source was renamed meanwhile, or is gone, which is found out now.
 		if _, serr := src.b.sync(ctx, true); serr != nil {

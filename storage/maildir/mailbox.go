@@ -25,6 +25,9 @@ type Mailbox struct {
 var (
 	_ storage.Backend = (*Mailbox)(nil)
 	_ storage.Linker  = (*Mailbox)(nil)
+
+	_ storage.GroupCommitter = (*Mailbox)(nil)
+	_ storage.Finisher       = (*pending)(nil)
 )
 
 // GUID returns the mailbox's GUID.

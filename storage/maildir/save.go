@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,7 +61,9 @@ type pending struct {
 	name string // of which the base name is made
 	info mailbox.SaveInfo
 	err  error // of an earlier Write
-	done bool
+	// finished says that the file is whole, durable and closed.
+	finished bool
+	done     bool
 }
 
 func (p *pending) Write(data []byte) (int, error) {
@@ -107,27 +106,41 @@ func (p *pending) Commit(s mailbox.Sizes) (uid mailbox.UID, err error) {
 		}
 		p.done = true
 	}()
-	if err := p.finish(); err != nil {
+	if err := p.Finish(); err != nil {
 		return 0, err
 	}
-	base := withSizes(p.name, s)
-	r := &commit{from: p.path, base: base, info: p.info}
-	if p.info.GUID != "" && p.info.GUID != base {
-		r.fields = "G" + p.info.GUID
-	}
+	r := p.commit(s)
 	if p.info.NeedUID || r.fields != "" || len(p.info.Flags.Keywords) > 0 {
-		return p.b.commit(p.ctx, r)
+		if err := p.b.commit(p.ctx, r); err != nil {
+			return 0, err
+		}
+		return r.uid, nil
 	}
 	return 0, p.b.deliver(r)
 }
 
-// finish makes the file whole, with its date.
-func (p *pending) finish() error {
-	if p.err != nil {
+// commit is the message as it is to be saved.
+func (p *pending) commit(s mailbox.Sizes) *commit {
+	r := &commit{from: p.path, base: withSizes(p.name, s), info: p.info}
+	if p.info.GUID != "" && p.info.GUID != r.base {
+		r.fields = "G" + p.info.GUID
+	}
+	return r
+}
+
+// Finish implements storage.Finisher: it makes the file whole, with its date, and closes it.
+func (p *pending) Finish() error {
+	switch {
+	case p.finished:
+		return nil
+	case p.done:
+		return p.b.wrap("saving to", os.ErrClosed)
+	case p.err != nil:
 		return p.err
 	}
 	if !p.info.Received.IsZero() {
-		t := unix.NsecToTimeval(p.info.Received.UnixNano())
+		// By seconds: nanoseconds since 1970 end in 2262.
+		t := unix.Timeval{Sec: p.info.Received.Unix()}
 		if err := unix.Futimes(int(p.file.OS().Fd()), []unix.Timeval{t, t}); err != nil {
 			return p.b.wrap("setting the date in", err)
 		}
@@ -141,261 +154,44 @@ func (p *pending) finish() error {
 	if err := p.file.Close(); err != nil {
 		return p.b.wrap("saving to", err)
 	}
+	p.finished = true
 	return nil
 }
 
-// A commit is a file that is to become a message.
-type commit struct {
-	from   string // a path; in tmp, or of another mailbox if link is set
-	link   bool
-	base   string
-	fields string // of the record
-	info   mailbox.SaveInfo
-	sizes  mailbox.Sizes // found by reading, for the index; zero where in the name
-
-	letters string
-	target  string
-	done    bool
-	uid     mailbox.UID
-	err     error
-}
-
-// place is the directory and name of the new message: in new, as recent, if it has no
-// flags.
-func (r *commit) place() (dir int, suffix string) {
-	if r.letters == "" {
-		return newDir, ""
-	}
-	return curDir, changeSuffix("", mailbox.AddFlags, r.letters)
-}
-
-// move gives the file its name.
-func (b *box) move(r *commit) error {
-	dir, suffix := r.place()
-	r.target = filepath.Join(b.dirPath(dir), r.base+suffix)
-	if r.link {
-		return b.h.faults.Link(r.from, r.target)
-	}
-	return b.h.renameNew(r.from, r.target)
-}
-
-// deliver makes a message visible without a UID: the next scan gives it one.
-func (b *box) deliver(r *commit) error {
-	r.letters = lettersOf(r.info.Flags.System)
-	err := b.move(r)
-	if err == nil {
-		dir, _ := r.place()
-		if err = b.h.faults.SyncDir(b.dirPath(dir)); err != nil {
-			_ = b.h.faults.Remove(r.target) // it must not stand if it was not acknowledged
-		}
-	}
-	if err != nil {
-		return b.wrap("saving to", b.orNotFound(err))
-	}
-	if b.watched() {
-		b.kick()
-	}
-	return nil
-}
-
-// orNotFound tells a deleted mailbox from other errors.
-func (b *box) orNotFound(err error) error {
-	if errors.Is(err, os.ErrNotExist) && b.vanished() {
-		return mailbox.ErrNotFound
-	}
-	return err
-}
-
-// vanished reports whether the mailbox was deleted. It must not be made again for those
-// who have it open.
-func (b *box) vanished() bool {
-	b.mu.RLock()
-	gone := b.gone
-	b.mu.RUnlock()
-	if gone {
-		return true
-	}
-	_, err := os.Stat(b.f().dir)
-	return errors.Is(err, os.ErrNotExist) || b.h.loc.Layout == FS && !b.f().inbox() && !isMaildir(b.f().dir)
-}
-
-// A commitQueue gathers messages that want a UID, so that those which wait for the lock at
-// the same time share it, and the syncs.
-type commitQueue struct {
-	mu      sync.Mutex
-	waiting []*commit
-}
-
-// commit saves a message under the lock and returns its UID.
-func (b *box) commit(ctx context.Context, r *commit) (mailbox.UID, error) {
-	q := &b.commits
-	q.mu.Lock()
-	q.waiting = append(q.waiting, r)
-	q.mu.Unlock()
-	if err := b.lock(ctx); err != nil {
-		q.mu.Lock()
-		n := slices.Index(q.waiting, r)
-		if n >= 0 {
-			q.waiting = slices.Delete(q.waiting, n, n+1)
-		}
-		q.mu.Unlock()
-		if n >= 0 {
-			return 0, err
-		}
-		// Somebody is at it already: wait for the outcome.
-		b.op <- struct{}{}
-	}
-	defer b.unlock()
-	if !r.done {
-		q.mu.Lock()
-		work := q.waiting
-		q.waiting = nil
-		q.mu.Unlock()
-		// The others do not share our context.
-		err := b.commitAll(context.WithoutCancel(ctx), work)
-		for _, w := range work {
-			w.done = true
-			if err != nil && w.err == nil {
-				w.err = err
-				if w.target != "" {
-					_ = b.h.faults.Remove(w.target)
-				}
+// CommitAll implements storage.GroupCommitter: the files are renamed and their records
+// appended in one holding of the lock.
+func (m *Mailbox) CommitAll(ctx context.Context, messages []mailbox.Pending, sizes []mailbox.Sizes) (uids []mailbox.UID, err error) {
+	group := &commitGroup{}
+	work := make([]*commit, 0, len(messages))
+	defer func() {
+		for _, p := range messages {
+			if err != nil {
+				err = errors.Join(err, p.Abort())
+			} else {
+				p.(*pending).done = true
 			}
 		}
-	}
-	return r.uid, r.err
-}
-
-// commitAll saves messages in one holding of the lock. An error is that of all; single ones
-// are in the commits. op is held.
-func (b *box) commitAll(ctx context.Context, work []*commit) (err error) {
-	if !b.loaded || b.fresh || b.list.rewrite != "" {
-		if err := b.syncLocked(ctx, false); err != nil {
-			return err
-		}
-	}
-	l, err := b.lockList(ctx, b.h.lockWait)
-	if err != nil {
-		return b.wrap("locking", b.orNotFound(err))
-	}
-	defer func() {
-		// A lost lock is not acknowledged: our record may be gone.
-		if uerr := l.Unlock(); uerr != nil {
-			err = errors.Join(err, b.wrap("unlocking", uerr))
-		}
 	}()
-	if err := b.readControl(true); err != nil {
-		return err
-	}
-	own := b.beginOwn()
-	var moved [2]bool
-	taken := map[string]bool{}
-	for _, w := range work {
-		if w.err = b.moveCommit(ctx, w, taken); w.err == nil {
-			dir, _ := w.place()
-			moved[dir] = true
-			taken[w.base] = true
+	for i, p := range messages {
+		own, ok := p.(*pending)
+		if !ok || own.b != m.b || own.done {
+			return nil, m.b.wrap("saving to", fmt.Errorf("not a message of this mailbox: %w", errors.ErrUnsupported))
 		}
-	}
-	own.end()
-	added := b.enter(work)
-	err = b.giveUIDs(l, added)
-	// The list was synced first, for that commits the renames too on a journaling file
-	// system: the directories then cost nothing. A record whose file a crash has taken is
-	// no harm.
-	for i, yes := range moved {
-		if yes && err == nil {
-			err = b.wrap("saving to", b.h.faults.SyncDir(b.dirPath(i)))
+		if err := own.Finish(); err != nil {
+			return nil, err
 		}
+		r := own.commit(sizes[i])
+		r.group = group
+		work = append(work, r)
 	}
-	if err != nil {
-		b.leave(work)
-		return err
+	if len(work) == 0 {
+		return nil, nil
 	}
-	for _, w := range work {
-		if w.err == nil {
-			w.uid = b.entries[w.base].uid
-		}
+	if err := m.b.commit(ctx, work...); err != nil {
+		return nil, err
 	}
-	return b.publishCommits(ctx)
-}
-
-// publishCommits makes new messages visible. Those that another program has added meanwhile
-// have lower UIDs and must be in the same view.
-func (b *box) publishCommits(ctx context.Context) error {
-	if b.unseen {
-		if err := b.scan(true); err != nil {
-			b.h.log.Warn("maildir: scanning", "mailbox", b.f().key, "error", err)
-			return nil // the messages are saved; the next sync shows them
-		}
+	for _, r := range work {
+		uids = append(uids, r.uid)
 	}
-	b.publish()
-	return nil
-}
-
-// moveCommit moves one file into place, its keywords first. taken are base names that are
-// not among the entries yet.
-func (b *box) moveCommit(ctx context.Context, w *commit, taken map[string]bool) error {
-	w.letters = lettersOf(w.info.Flags.System)
-	if len(w.info.Flags.Keywords) > 0 {
-		more, err := b.writeKeywords(ctx, w.info.Flags.Keywords)
-		if err != nil {
-			return err
-		}
-		w.letters += more
-	}
-	if w.link && (b.entries[w.base] != nil || taken[w.base]) {
-		if err := b.otherBase(w); err != nil {
-			return err
-		}
-	}
-	err := b.move(w)
-	if w.link && errors.Is(err, os.ErrExist) {
-		if err = b.otherBase(w); err == nil {
-			err = b.move(w)
-		}
-	}
-	if err != nil {
-		w.target = ""
-		if w.link && (errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EMLINK)) {
-			err = fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
-		}
-		return b.wrap("saving to", b.orNotFound(err))
-	}
-	return nil
-}
-
-// enter takes up the files that are in place, without UIDs as yet.
-func (b *box) enter(work []*commit) (added []*entry) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now().UnixNano()
-	for _, w := range work {
-		if w.err != nil {
-			continue
-		}
-		e := newEntry(w.base)
-		e.fields, e.gen, e.saved = w.fields, b.gen, now
-		if w.sizes != (mailbox.Sizes{}) {
-			e.physical, e.virtual = w.sizes.Physical, w.sizes.Virtual
-		}
-		b.entries[w.base] = e
-		dir, suffix := w.place()
-		b.place(e, suffix, dir == newDir)
-		added = append(added, e)
-	}
-	return added
-}
-
-// leave drops the entries of messages that could not be given UIDs. Their files are removed
-// by the caller.
-func (b *box) leave(work []*commit) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, w := range work {
-		if e := b.entries[w.base]; w.err == nil && e != nil {
-			b.lose(e)
-		}
-	}
-	b.found = slices.DeleteFunc(b.found, func(e *entry) bool { return !e.present && !e.listed() && e.msg == nil })
+	return uids, nil
 }

@@ -2,6 +2,8 @@ package storagetest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"mailcrypt/mailbox"
@@ -22,6 +24,7 @@ const (
 	OpRecordSizes Op = "record sizes"
 	OpCreate      Op = "create"
 	OpWrite       Op = "write"
+	OpFinish      Op = "finish"
 	OpCommit      Op = "commit"
 	OpAbort       Op = "abort"
 	OpSetFlags    Op = "set flags"
@@ -132,6 +135,22 @@ func (f *Faulty) Expunge(ctx context.Context, uids []mailbox.UID) error {
 	return f.Backend.Expunge(ctx, uids)
 }
 
+// CommitAll implements storage.GroupCommitter where the Backend below does.
+func (f *Faulty) CommitAll(ctx context.Context, messages []mailbox.Pending, sizes []mailbox.Sizes) ([]mailbox.UID, error) {
+	group, ok := f.Backend.(storage.GroupCommitter)
+	if !ok {
+		return nil, fmt.Errorf("storagetest: committing together: %w", errors.ErrUnsupported)
+	}
+	if err := f.fail(OpCommit); err != nil {
+		return nil, err
+	}
+	below := make([]mailbox.Pending, len(messages))
+	for i, p := range messages {
+		below[i] = p.(*faultyPending).Pending
+	}
+	return group.CommitAll(ctx, below, sizes)
+}
+
 type faultyStored struct {
 	mailbox.Stored
 	f *Faulty
@@ -171,6 +190,17 @@ func (p *faultyPending) Commit(s mailbox.Sizes) (mailbox.UID, error) {
 		return 0, err
 	}
 	return p.Pending.Commit(s)
+}
+
+// Finish implements storage.Finisher.
+func (p *faultyPending) Finish() error {
+	if err := p.f.fail(OpFinish); err != nil {
+		return err
+	}
+	if below, ok := p.Pending.(storage.Finisher); ok {
+		return below.Finish()
+	}
+	return nil
 }
 
 // Abort aborts in any case.

@@ -250,17 +250,42 @@ func (p *memoryPending) Write(b []byte) (int, error) {
 func (p *memoryPending) Abort() error { p.done = true; return nil }
 
 func (p *memoryPending) Commit(s mailbox.Sizes) (mailbox.UID, error) {
-	if p.done {
-		return 0, errors.New("storagetest: commit after the end")
+	uids, err := p.box.CommitAll(context.Background(), []mailbox.Pending{p}, []mailbox.Sizes{s})
+	if err != nil {
+		return 0, err
 	}
-	p.done = true
-	b := p.box
+	return uids[0], nil
+}
+
+// CommitAll implements storage.GroupCommitter: there is one new view.
+func (b *memoryBox) CommitAll(_ context.Context, messages []mailbox.Pending, sizes []mailbox.Sizes) (uids []mailbox.UID, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.deleted {
-		return 0, fmt.Errorf("storagetest: %w", mailbox.ErrNotFound)
+	ended := b.deleted
+	for _, p := range messages {
+		ended = ended || p.(*memoryPending).done
+		p.(*memoryPending).done = true
 	}
-	uid := b.view.UIDNext
+	switch {
+	case b.deleted:
+		return nil, fmt.Errorf("storagetest: %w", mailbox.ErrNotFound)
+	case ended:
+		return nil, errors.New("storagetest: commit after the end")
+	case len(messages) == 0:
+		return nil, nil
+	}
+	view := b.view
+	for i, p := range messages {
+		view = b.add(view, p.(*memoryPending), sizes[i])
+		uids = append(uids, view.UIDNext-1)
+	}
+	b.set(view)
+	return uids, nil
+}
+
+// add puts a message into a view that is to be shown. b.mu is held.
+func (b *memoryBox) add(view *mailbox.View, p *memoryPending, s mailbox.Sizes) *mailbox.View {
+	uid := view.UIDNext
 	now := time.Now()
 	received := p.info.Received
 	if received.IsZero() {
@@ -275,12 +300,13 @@ func (p *memoryPending) Commit(s mailbox.Sizes) (mailbox.UID, error) {
 	b.dates[uid] = dates{received, now}
 	b.recent = append(b.recent, uid)
 	flags := mailbox.FlagChange{Op: mailbox.AddFlags, Flags: p.info.Flags}.Apply(mailbox.Flags{})
-	b.set(b.view.Replace(&mailbox.Message{UID: uid, Flags: flags, Sizes: s, ModSeq: b.view.HighestModSeq + 1, GUID: guid}))
-	return uid, nil
+	return view.Replace(&mailbox.Message{UID: uid, Flags: flags, Sizes: s, ModSeq: b.view.HighestModSeq + 1, GUID: guid})
 }
 
 var (
 	_ storage.Hierarchy = (*Memory)(nil)
 	_ storage.Backend   = (*memoryBox)(nil)
 	_ storage.Linker    = (*memoryBox)(nil)
+
+	_ storage.GroupCommitter = (*memoryBox)(nil)
 )

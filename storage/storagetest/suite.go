@@ -49,6 +49,8 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"LargeMessage", (*suite).largeMessage},
 		{"WithoutNeedUID", (*suite).withoutNeedUID},
 		{"Abort", (*suite).abort},
+		{"Group", (*suite).group},
+		{"GroupRefused", (*suite).groupRefused},
 		{"Flags", (*suite).flags},
 		{"ConditionalFlags", (*suite).condstore},
 		{"Keywords", (*suite).keywords},
