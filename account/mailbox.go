@@ -97,6 +97,13 @@ func (m *Mailbox) Append(ctx context.Context, info mailbox.SaveInfo) (*storage.A
 	return m.save(ctx, info, o)
 }
 
+// CommitAll shows messages that Append has begun, all or none, and returns their UIDs,
+// which ascend. After an error nothing is left of any; it is a *quota.Error where all of
+// them together are too much.
+func (m *Mailbox) CommitAll(ctx context.Context, messages []*storage.Appender) ([]mailbox.UID, error) {
+	return m.store.CommitAll(ctx, messages)
+}
+
 // save begins a message.
 func (m *Mailbox) save(ctx context.Context, info mailbox.SaveInfo, o storage.Options) (*storage.Appender, error) {
 	if m.readOnly {

@@ -42,6 +42,7 @@ type box interface {
 	Read(ctx context.Context, uid mailbox.UID) (content, error)
 	SizeOf(ctx context.Context, uid mailbox.UID) (int64, error)
 	Append(ctx context.Context, info mailbox.SaveInfo) (appender, error)
+	CommitAll(ctx context.Context, messages []appender) ([]mailbox.UID, error)
 	SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) (modified []mailbox.UID, err error)
 	Expunge(ctx context.Context, uids []mailbox.UID) error
 	Expunged(ctx context.Context, since mailbox.ModSeq) (uids []mailbox.UID, complete bool, err error)
@@ -61,7 +62,7 @@ type content interface {
 // An appender takes a message that is being saved: storage.Appender.
 type appender interface {
 	io.Writer
-	Commit() (mailbox.UID, error)
+	Finish() error
 	Abort() error
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"mailcrypt/account"
 	"mailcrypt/mailbox"
+	"mailcrypt/storage"
 )
 
 // An Authenticator checks a user's password and opens the account. The error wraps
@@ -64,6 +65,15 @@ func (b accountBox) Append(ctx context.Context, info mailbox.SaveInfo) (appender
 		return nil, err
 	}
 	return a, nil
+}
+
+// CommitAll takes appenders of Append.
+func (b accountBox) CommitAll(ctx context.Context, messages []appender) ([]mailbox.UID, error) {
+	stored := make([]*storage.Appender, len(messages))
+	for i, a := range messages {
+		stored[i] = a.(*storage.Appender)
+	}
+	return b.Mailbox.CommitAll(ctx, stored)
 }
 
 // Copy turns the result; what was copied before an error is in it.

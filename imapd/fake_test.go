@@ -28,12 +28,13 @@ type fakeUser struct {
 	special map[string]string
 
 	mu         sync.Mutex
-	unreadable map[mailbox.UID]error // of every mailbox
-	failRead   map[mailbox.UID]bool  // reading fails after the message was opened
-	opened     int                   // messages opened
-	octets     int64                 // of messages, read
-	reading    func()                // called where a message is opened
-	copying    func(context.Context) // called at the start of a copy
+	unreadable map[mailbox.UID]error      // of every mailbox
+	failRead   map[mailbox.UID]bool       // reading fails after the message was opened
+	opened     int                        // messages opened
+	octets     int64                      // of messages, read
+	reading    func()                     // called where a message is opened
+	copying    func(context.Context)      // called at the start of a copy
+	faults     func(storagetest.Op) error // of the mailboxes opened from here on
 	aborted    int
 	committed  int
 }
@@ -53,6 +54,11 @@ func (u *fakeUser) Open(ctx context.Context, name string, readOnly bool) (box, e
 	if err != nil {
 		return nil, err
 	}
+	u.mu.Lock()
+	if u.faults != nil {
+		b = &storagetest.Faulty{Backend: b, Fail: u.faults}
+	}
+	u.mu.Unlock()
 	return &fakeBox{b, storage.New(b), u, name, readOnly}, nil
 }
 
@@ -142,11 +148,24 @@ type fakeAppender struct {
 	user *fakeUser
 }
 
-func (a *fakeAppender) Commit() (mailbox.UID, error) {
-	a.user.mu.Lock()
-	a.user.committed++
-	a.user.mu.Unlock()
-	return a.Appender.Commit()
+func (b *fakeBox) CommitAll(ctx context.Context, messages []appender) ([]mailbox.UID, error) {
+	stored := make([]*storage.Appender, len(messages))
+	for i, a := range messages {
+		stored[i] = a.(*fakeAppender).Appender
+	}
+	b.user.mu.Lock()
+	b.user.committed += len(stored)
+	b.user.mu.Unlock()
+	return b.store.CommitAll(ctx, stored)
+}
+
+// commit saves one message.
+func (b *fakeBox) commit(a appender) (mailbox.UID, error) {
+	uids, err := b.CommitAll(context.Background(), []appender{a})
+	if err != nil {
+		return 0, err
+	}
+	return uids[0], nil
 }
 
 func (a *fakeAppender) Abort() error {
@@ -178,7 +197,7 @@ func (b *fakeBox) Copy(ctx context.Context, uids []mailbox.UID, to string) (r co
 			return r, err
 		}
 		io.Copy(a, io.NewSectionReader(m, 0, m.Size()))
-		n, err := a.Commit()
+		n, err := target.(*fakeBox).commit(a)
 		if err != nil {
 			return r, err
 		}
@@ -301,7 +320,7 @@ func (f *fixture) add(name, text string, flags ...string) mailbox.UID {
 	if _, err := io.WriteString(a, text); err != nil {
 		f.t.Fatal(err)
 	}
-	uid, err := a.Commit()
+	uid, err := b.(*fakeBox).commit(a)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -99,15 +99,24 @@ func noNUL(b []byte) {
 
 // sectionValue prepares BODY[...]: a range of the message, or fields of a header.
 func (s *session) sectionValue(v *fetchValue) error {
-	r := &s.box.reader
+	found, err := s.box.reader.section(v)
+	if err == nil && !found {
+		v.literal = true // an empty one, as Dovecot says that there is no such part
+	}
+	return err
+}
+
+// section prepares a section of the open message. It returns false where there is no such
+// part.
+func (r *reader) section(v *fetchValue) (bool, error) {
 	i := v.item
 	if len(i.path) == 0 && i.what == "" {
 		v.setRange(r.msg, 0, r.msg.Size())
-		return nil
+		return true, nil
 	}
 	root, err := r.structure()
 	if err != nil {
-		return err
+		return false, err
 	}
 	p, found := root.Find(i.path)
 	if found && len(i.path) > 0 && i.what != "" && i.what != "MIME" {
@@ -115,8 +124,7 @@ func (s *session) sectionValue(v *fetchValue) error {
 		p = p.Message
 	}
 	if !found || p == nil {
-		v.literal = true // an empty one, as Dovecot says that there is no such part
-		return nil
+		return false, nil
 	}
 	switch i.what {
 	case "HEADER", "MIME":
@@ -124,7 +132,7 @@ func (s *session) sectionValue(v *fetchValue) error {
 	case "HEADER.FIELDS", "HEADER.FIELDS.NOT":
 		head, err := r.header(p)
 		if err != nil {
-			return err
+			return false, err
 		}
 		b := message.HeaderFields(head, i.names, i.what == "HEADER.FIELDS.NOT")
 		from, to := i.clip(int64(len(b)))
@@ -132,7 +140,7 @@ func (s *session) sectionValue(v *fetchValue) error {
 	default: // the body of a part, TEXT
 		v.setRange(r.msg, p.BodyStart, p.End)
 	}
-	return nil
+	return true, nil
 }
 
 // clip returns the part of a range of size octets that a partial item wants. Sums

@@ -357,7 +357,7 @@ C: f APPEND INBOX "1-Jan-2020 00:00:00 +0100" {10}
 S: f BAD Invalid date and time.
 C: g APPEND INBOX {3+}
 C: A:b x
-S: g BAD Unexpected text after the command.
+S: g BAD Expected a literal.
 C: h APPEND INBOX UTF8 (~{6+}
 C: A: b
 C: )
