@@ -304,6 +304,9 @@ func (f *fixture) authenticate(_ context.Context, user string, password []byte, 
 	return f.user, nil
 }
 
+// addedAt is the INTERNALDATE of all that add saves.
+var addedAt = time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
+
 // add saves a message and returns its UID.
 func (f *fixture) add(name, text string, flags ...string) mailbox.UID {
 	f.t.Helper()
@@ -313,7 +316,7 @@ func (f *fixture) add(name, text string, flags ...string) mailbox.UID {
 		f.t.Fatal(err)
 	}
 	a, err := b.Append(ctx, mailbox.SaveInfo{NeedUID: true, Flags: mailbox.ParseFlags(flags),
-		Received: time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)})
+		Received: addedAt})
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ func dovecot(t *testing.T, messages []string) *imapPipe {
 	for i, m := range messages {
 		name := fmt.Sprintf("%s/mail/cur/%d.M%dP1.host:2,", dir, 1700000000+i, i)
 		must(os.WriteFile(name, []byte(m), 0o644))
+		must(os.Chtimes(name, time.Time{}, addedAt)) // INTERNALDATE
 	}
 	if out, err := exec.Command("chown", "-R", "mail:mail", dir).CombinedOutput(); err != nil {
 		t.Fatalf("chown: %s", out)

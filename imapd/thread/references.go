@@ -251,6 +251,7 @@ func (r *References) byNewest(order []int32) []int32 {
 	for root, date := range newest {
 		r.nodes[root].Date = date
 	}
-	slices.SortFunc(roots, byDate(r.nodes))
+	slices.Sort(roots) // for dummies of the same date: the order in which they were met
+	slices.SortStableFunc(roots, byDate(r.nodes))
 	return roots
 }
