@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/quota"
 	"mailcrypt/storage"
 )
 
@@ -25,6 +26,8 @@ type login interface {
 	Create(ctx context.Context, name string) error
 	Delete(ctx context.Context, name string) error
 	Rename(ctx context.Context, from, to string) error
+	// Quota is nil where the user has none.
+	Quota(ctx context.Context) (*quotaState, error)
 	Open(ctx context.Context, name string, readOnly bool) (box, error)
 	Close() error
 }
@@ -70,6 +73,13 @@ type appender interface {
 type copied struct {
 	uidValidity uint32
 	from, to    []mailbox.UID
+}
+
+// quotaState is a user's quota root: account.Quota.
+type quotaState struct {
+	root   string
+	used   quota.Usage
+	limits quota.Limits
 }
 
 type authenticate func(ctx context.Context, user string, password []byte, remote net.Addr) (login, error)

@@ -47,6 +47,15 @@ func (l accountLogin) Open(ctx context.Context, name string, readOnly bool) (box
 	return accountBox{b}, nil
 }
 
+// Quota turns the result.
+func (l accountLogin) Quota(ctx context.Context) (*quotaState, error) {
+	q, err := l.Login.Quota(ctx)
+	if q == nil {
+		return nil, err
+	}
+	return &quotaState{q.Root, q.Used, q.Limits}, err
+}
+
 type accountBox struct{ *account.Mailbox }
 
 // Read keeps a nil *storage.Message from becoming a content that is not nil.

@@ -16,6 +16,7 @@ var capabilities = strings.Fields(`
 	SORT SORT=DISPLAY ESORT
 	THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT
 	INPROGRESS
+	QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE
 	COMPRESS=DEFLATE UNAUTHENTICATE`)
 
 // capabilityNames lists what the client may use in the present state.

@@ -6,7 +6,7 @@ import (
 	"mailcrypt/mailbox"
 )
 
-var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "APPENDLIMIT"}
+var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "DELETED-STORAGE", "SIZE", "APPENDLIMIT"}
 
 // status is STATUS (RFC 9051 section 6.3.11). Dovecot calls it a client bug to ask about the
 // selected mailbox; clients do, and get an answer.
@@ -110,7 +110,9 @@ func (s *session) statusValue(b box, v *mailbox.View, item string) string {
 	case "DELETED":
 		return count(func(f mailbox.SystemFlags) bool { return f&mailbox.Deleted != 0 })
 	case "SIZE":
-		return itoa(s.totalSize(b, v))
+		return itoa(s.totalSize(b, v, 0))
+	case "DELETED-STORAGE":
+		return itoa(s.totalSize(b, v, mailbox.Deleted)) // RFC 9208 section 4.1.4
 	default: // APPENDLIMIT
 		if limit := s.login.AppendLimit(); limit > 0 {
 			return itoa(limit)
@@ -119,11 +121,14 @@ func (s *session) statusValue(b box, v *mailbox.View, item string) string {
 	}
 }
 
-// totalSize is the sum of RFC822.SIZE. A message whose size nobody knows and that
+// totalSize is the sum of RFC822.SIZE of messages that have the flags. A message whose size nobody knows and that
 // cannot be read counts with what it takes in the store.
-func (s *session) totalSize(b box, v *mailbox.View) int64 {
+func (s *session) totalSize(b box, v *mailbox.View, flags mailbox.SystemFlags) int64 {
 	total := int64(0)
 	for _, msg := range v.All() {
+		if msg.Flags.System&flags != flags {
+			continue
+		}
 		size := msg.Sizes.Virtual
 		if size < 0 {
 			var err error

@@ -8,6 +8,7 @@ import (
 
 	"mailcrypt/imapd/imapwire"
 	"mailcrypt/mailbox"
+	"mailcrypt/quota"
 )
 
 // A status is a status response, and as an error the answer that a command ends in.
@@ -53,6 +54,7 @@ func (s *session) statusOf(c *call, err error) *status {
 		syntax *imapwire.SyntaxError
 		read   unreadable
 		target *targetError
+		over   *quota.Error
 	)
 	switch {
 	case err == nil:
@@ -63,6 +65,8 @@ func (s *session) statusOf(c *call, err error) *status {
 		return &status{"BAD", "", syntax.Reason}
 	case errors.As(err, &read):
 		return &status{"NO", "UNAVAILABLE", "Message cannot be read: " + read.Reason() + "."}
+	case errors.As(err, &over):
+		return &status{"NO", "OVERQUOTA", over.Text}
 	case errors.As(err, &target) && errors.Is(err, mailbox.ErrNotFound):
 		return &status{"NO", "TRYCREATE", "Mailbox doesn't exist."}
 	case errors.Is(err, mailbox.ErrNotFound):

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/quota"
 	"mailcrypt/storage"
 	"mailcrypt/storage/storagetest"
 )
@@ -26,6 +28,8 @@ type fakeUser struct {
 	alert   string
 	limit   int64
 	special map[string]string
+	quota   *quotaState
+	over    bool // the quota is exceeded by more than 100 octets
 
 	mu         sync.Mutex
 	unreadable map[mailbox.UID]error      // of every mailbox
@@ -48,6 +52,8 @@ func (u *fakeUser) User() string                  { return "alice" }
 func (u *fakeUser) Alert() string                 { return u.alert }
 func (u *fakeUser) AppendLimit() int64            { return u.limit }
 func (u *fakeUser) SpecialUse() map[string]string { return u.special }
+
+func (u *fakeUser) Quota(context.Context) (*quotaState, error) { return u.quota, nil }
 
 func (u *fakeUser) Open(ctx context.Context, name string, readOnly bool) (box, error) {
 	b, err := u.Memory.Open(ctx, name)
@@ -136,6 +142,9 @@ func (b *fakeBox) SizeOf(ctx context.Context, uid mailbox.UID) (int64, error) {
 }
 
 func (b *fakeBox) Append(ctx context.Context, info mailbox.SaveInfo) (appender, error) {
+	if b.user.over && info.Announced > 100 {
+		return nil, &quota.Error{Text: "Quota exceeded (mailbox for user is full)"}
+	}
 	a, err := b.store.Append(ctx, info, nil, storage.Options{})
 	if err != nil {
 		return nil, err
@@ -155,7 +164,13 @@ func (b *fakeBox) CommitAll(ctx context.Context, messages []appender) ([]mailbox
 	}
 	b.user.mu.Lock()
 	b.user.committed += len(stored)
+	over := b.user.over
 	b.user.mu.Unlock()
+	for _, a := range stored {
+		if over && a.Sizes().Virtual > 50 {
+			return nil, &quota.Error{Text: "No room."}
+		}
+	}
 	return b.store.CommitAll(ctx, stored)
 }
 
@@ -176,6 +191,9 @@ func (a *fakeAppender) Abort() error {
 }
 
 func (b *fakeBox) Copy(ctx context.Context, uids []mailbox.UID, to string) (r copied, err error) {
+	if b.user.over {
+		return r, &quota.Error{Text: "No room."}
+	}
 	target, err := b.user.Open(ctx, to, false)
 	if err != nil {
 		return r, err
