@@ -27,6 +27,23 @@ type config struct {
 
 var configs = map[string]config{
 	"": {},
+	"quota": {
+		dovecot: `mail_plugins=quota
+protocol imap {
+  mail_plugins=quota imap_quota
+}
+plugin {
+  quota=count:User quota
+  quota_vsizes=yes
+  quota_rule=*:storage=10k:messages=16
+  quota_rule2=Work:storage=+1k:messages=+2
+  quota_rule3=Sent:ignore
+  quota_rule4=Lists/*:storage=-50%%%%
+}
+`,
+		fields: map[string]string{"quota": "count:User quota", "quota_rule": "*:storage=10k:messages=16",
+			"quota_rule2": "Work:storage=+1k:messages=+2", "quota_rule3": "Sent:ignore", "quota_rule4": "Lists/*:storage=-50%%"},
+	},
 }
 
 // The folders with a role, for both.
@@ -40,7 +57,8 @@ var roles = []account.Folder{
 type world struct {
 	dir      string
 	doveadm  string
-	uid, gid int // of Dovecot
+	imap     string // Dovecot's
+	uid, gid int    // of Dovecot
 	registry *account.Registry
 	server   *imapd.Server
 	addr     string
@@ -58,6 +76,10 @@ func newWorld(t testing.TB) *world {
 	if err != nil || os.Getuid() != 0 {
 		t.Skip("needs Dovecot (doveadm, imap) and root: scripts/install-test-deps installs it")
 	}
+	libexec, err := exec.Command("doveconf", "-h", "libexec_dir").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	mail, err := user.Lookup("mail")
 	if err != nil {
 		t.Skip("needs a user named mail, whom Dovecot serves")
@@ -70,7 +92,7 @@ func newWorld(t testing.TB) *world {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{dir: dir, doveadm: doveadm, templates: map[string]string{}, users: map[string]*userdb.User{}}
+	w := &world{dir: dir, doveadm: doveadm, imap: filepath.Join(strings.TrimSpace(string(libexec)), "imap"), templates: map[string]string{}, users: map[string]*userdb.User{}}
 	w.uid, _ = strconv.Atoi(mail.Uid)
 	w.gid, _ = strconv.Atoi(mail.Gid)
 	for name, c := range configs {
