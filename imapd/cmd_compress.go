@@ -26,13 +26,28 @@ func (s *session) compress(*call) error {
 	s.after = func() error {
 		s.dec.Layer(func(r io.Reader) io.Reader {
 			s.zip = deflate.NewReader(r)
-			return s.zip
+			return &commandReader{s.zip, s.conn}
 		})
+		s.conn.layer()
 		s.enc.Reset(deflate.NewWriter(s.conn))
 		s.srv.opts.Metrics.Compressed(1)
 		return nil
 	}
 	return ok("", "Begin compression.")
+}
+
+// A commandReader reads what is decompressed and tells the connection that it is there.
+type commandReader struct {
+	r io.Reader
+	c *conn
+}
+
+func (r *commandReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if n > 0 {
+		r.c.begin()
+	}
+	return n, err
 }
 
 // endCompression takes the layer off: the client's stream ends behind the command that was

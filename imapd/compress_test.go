@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -30,6 +31,60 @@ func (d *deflated) Write(p []byte) (int, error) {
 		err = d.w.Flush()
 	}
 	return n, err
+}
+
+// tearing sends the end of each flush only when the server has had time to go on.
+type tearing struct {
+	net.Conn
+	rest []byte
+}
+
+func (c *tearing) Write(p []byte) (int, error) {
+	if n, err := c.Conn.Write(c.rest); err != nil {
+		return n, err
+	}
+	keep := min(len(p), 4) // 00 00 ff ff
+	c.rest = bytes.Clone(p[len(p)-keep:])
+	_, err := c.Conn.Write(p[:len(p)-keep])
+	return len(p), err
+}
+
+// The end of a flush comes when the server idles already: it is no command, and must not
+// keep the session from telling what changes.
+func TestCompressFlushWhileIdle(t *testing.T) {
+	f := newFixture(t)
+	c := f.dial()
+	c.line()
+	c.script(`
+		C: 1 LOGIN alice secret
+		S~ 1 OK .*
+		C: 2 COMPRESS DEFLATE
+		S: 2 OK Begin compression.
+	`)
+	torn := &tearing{Conn: c.nc}
+	c.nc = torn
+	c.compressing()
+	c.script(`
+		C: 3 SELECT INBOX
+		S* 3 OK
+		C: 4 IDLE
+		S: + idling
+	`)
+	if _, err := torn.Conn.Write(torn.rest); err != nil {
+		t.Fatal(err)
+	}
+	torn.rest = nil
+	for n := range 5 {
+		f.add("INBOX", simple)
+		c.script(fmt.Sprintf(`
+			S: * %[1]d EXISTS
+			S: * %[1]d RECENT
+		`, n+1))
+	}
+	c.script(`
+		C: DONE
+		S: 4 OK Idle completed.
+	`)
 }
 
 func TestCompress(t *testing.T) {

@@ -20,6 +20,7 @@ type conn struct {
 	nc       net.Conn
 	raw      net.Conn  // below TLS
 	waiting  bool      // for the next command, where a shutdown may interrupt
+	layered  bool      // what is read may be no part of a command, see begin
 	since    time.Time // waiting began
 	woken    bool      // wake was called
 	alarm    time.Time // when to wake by ourselves, unless zero
@@ -102,7 +103,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	switch {
 	case n > 0:
-		c.waiting = false // a command has begun: let it be finished
+		c.waiting = c.waiting && c.layered // a command has begun: let it be finished
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.waiting && !c.closing:
 		now := time.Now()
 		alarmed := !c.alarm.IsZero() && !now.Before(c.alarm)
@@ -115,6 +116,21 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// layer says that from now on begin tells when a command has begun, and not Read: octets of a
+// compressed stream may end what was flushed before and hold no octet of a command.
+func (c *conn) layer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.layered = true
+}
+
+// begin says that a command has begun.
+func (c *conn) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = false
 }
 
 // deadline is that of the next read. c.mu is held.
