@@ -80,6 +80,8 @@ func commandTable() map[string]*command {
 		{"UID THREAD", sel, (*session).thread, true, false},
 		{"COPY", sel, (*session).copy, true, false},
 		{"UID COPY", sel, (*session).copy, true, false},
+		{"REPLACE", sel, (*session).replace, true, true},
+		{"UID REPLACE", sel, (*session).replace, true, true},
 		{"MOVE", sel, (*session).move, true, true},
 		{"UID MOVE", sel, (*session).move, true, true},
 	} {
