@@ -15,11 +15,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
@@ -61,6 +63,9 @@ type IMAP struct {
 	MaxConnections int      // of all users; 0 is the default of the server
 	AppendLimit    int64    // bytes of an appended message; 0 is none
 	Unauthenticate bool     // the command is offered
+	// Bounds of connections, 0 is none: before login, from one address, of one user, of one
+	// user from one address.
+	MaxLogins, MaxPerAddress, MaxPerUser, MaxPerUserAddress int
 }
 
 // LMTP is where and how deliveries are taken.
@@ -77,6 +82,9 @@ type TLS struct{ Cert, Key string }
 type Auth struct {
 	DisablePlaintext bool // no password without TLS; loopback is exempt, as in Dovecot
 	UsernameFormat   string
+	TrustedNetworks  []netip.Prefix // of hosts with many users
+	FailureDelay     time.Duration  // of the answer to a failed login
+	MaxDelay         time.Duration  // of a login because others have failed; 0 is none
 }
 
 // UserDB names the user database.
@@ -174,9 +182,9 @@ func parse(path string, text []byte) (*Config, error) {
 	c := &Config{
 		Path: path, StateDir: "/var/lib/mailcryptd", MailLocation: "maildir:~/Maildir",
 		AttributeDict: "bolt:~/keys.db", LogLevel: "info", LogFormat: "text",
-		IMAP:  IMAP{Unauthenticate: true},
+		IMAP:  IMAP{Unauthenticate: true, MaxPerUserAddress: 10},
 		LMTP:  LMTP{RecipientDelimiter: "+"},
-		Auth:  Auth{DisablePlaintext: true, UsernameFormat: "%Lu"},
+		Auth:  Auth{DisablePlaintext: true, UsernameFormat: "%Lu", FailureDelay: 2 * time.Second, MaxDelay: 15 * time.Second},
 		Crypt: map[string]string{}, Quota: map[string]string{},
 	}
 	r := &reader{c: c, path: path, dir: filepath.Dir(path), lines: bytes.Split(text, []byte("\n"))}

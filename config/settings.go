@@ -3,8 +3,10 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Setting is one line of the reference of settings.
@@ -41,6 +43,10 @@ var Settings = []Setting{
 	{"imap", "listen", "[]", "addresses for IMAP; STARTTLS is offered where [tls] is set", addresses(func(c *Config) *[]string { return &c.IMAP.Listen })},
 	{"imap", "tls_listen", "[]", "addresses for IMAP with TLS from the first byte", addresses(func(c *Config) *[]string { return &c.IMAP.TLSListen })},
 	{"imap", "max_connections", "0", "connections of all users at once; 0 is the built-in limit", number(func(c *Config) *int { return &c.IMAP.MaxConnections }, 0, 1_000_000)},
+	{"imap", "mail_max_userip_connections", "10", "connections of one user from one address; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerUserAddress }, 0, 1_000_000)},
+	{"imap", "max_user_connections", "0", "connections of one user; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerUser }, 0, 1_000_000)},
+	{"imap", "max_address_connections", "0", "connections from one address, or IPv6 network of /64; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerAddress }, 0, 1_000_000)},
+	{"imap", "max_login_connections", "0", "connections that have not logged in; beyond, the oldest of them goes; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxLogins }, 0, 1_000_000)},
 	{"imap", "append_limit", "the lmtp message_size_limit", "largest message that APPEND takes", size(func(c *Config) *int64 { return &c.IMAP.AppendLimit })},
 	{"imap", "unauthenticate", "true", "offer UNAUTHENTICATE, by which a client becomes another user on the same connection", boolean(func(c *Config) *bool { return &c.IMAP.Unauthenticate })},
 
@@ -53,6 +59,10 @@ var Settings = []Setting{
 
 	{"auth", "disable_plaintext_auth", "true", "refuse passwords without TLS; loopback is exempt", boolean(func(c *Config) *bool { return &c.Auth.DisablePlaintext })},
 	{"auth", "username_format", "%Lu", "how a login name becomes a user name", text(func(c *Config) *string { return &c.Auth.UsernameFormat })},
+
+	{"auth", "failure_delay", "2s", "time from the check of a wrong password to its answer", duration(func(c *Config) *time.Duration { return &c.Auth.FailureDelay }, time.Minute)},
+	{"auth", "max_delay", "15s", "longest wait of a login because earlier ones of the user, or from the address, have failed; 0s: none", duration(func(c *Config) *time.Duration { return &c.Auth.MaxDelay }, time.Minute)},
+	{"auth", "login_trusted_networks", "[]", "networks of webmail servers and the like, each with many users: they are not slowed or counted as one address; loopback is not either", networks(func(c *Config) *[]netip.Prefix { return &c.Auth.TrustedNetworks })},
 
 	{"userdb", "passwd_file", "", "Dovecot's passwd-file; changes take effect at once", path(func(c *Config) *string { return &c.UserDB.PasswdFile })},
 
@@ -175,6 +185,54 @@ func level(r *reader, v any) error {
 	i := int(n)
 	r.c.Zlib.SaveLevel = &i
 	return nil
+}
+
+func duration(f func(*Config) *time.Duration, most time.Duration) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		s, _ := v.(string)
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 || d > most {
+			return fmt.Errorf(`must be a time such as "2s", at most %v`, most)
+		}
+		*f(r.c) = d
+		return nil
+	}
+}
+
+// networks is a list of networks or single addresses.
+func networks(f func(*Config) *[]netip.Prefix) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		list, ok := v.([]any)
+		if !ok {
+			return fmt.Errorf(`must be a list of networks such as ["192.0.2.0/24", "2001:db8::1"]`)
+		}
+		for _, item := range list {
+			s, _ := item.(string)
+			p, err := ParseNetwork(s)
+			if err != nil {
+				return fmt.Errorf("%v is no network such as 192.0.2.0/24", item)
+			}
+			*f(r.c) = append(*f(r.c), p)
+		}
+		return nil
+	}
+}
+
+// ParseNetwork reads a network, or one address. IPv4 in IPv6 form is IPv4.
+func ParseNetwork(s string) (netip.Prefix, error) {
+	if !strings.Contains(s, "/") {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p, err
 }
 
 func addresses(f func(*Config) *[]string) func(*reader, any) error {

@@ -18,16 +18,17 @@ func (s *session) compress(*call) error {
 	switch {
 	case err != nil:
 		return err
-	case s.zip != nil:
+	case s.compressed:
 		return no("COMPRESSIONACTIVE", "COMPRESSION=DEFLATE already enabled.")
 	case mechanism != "DEFLATE":
 		return no("CANNOT", "Unknown compression mechanism.")
 	}
 	s.after = func() error {
-		s.dec.Layer(func(r io.Reader) io.Reader {
-			s.zip = deflate.NewReader(r)
-			return &commandReader{s.zip, s.conn}
-		})
+		s.compressed = true
+		if s.zip == nil {
+			s.zip = deflate.NewReader(s.conn)
+		}
+		s.zip.Begin(s.dec.Layer(&commandReader{s.zip, s.conn}))
 		s.conn.layer()
 		s.enc.Reset(deflate.NewWriter(s.conn))
 		s.srv.opts.Metrics.Compressed(1)
@@ -54,14 +55,14 @@ func (r *commandReader) Read(p []byte) (int, error) {
 // read last (RFC 8437 section 4.1). What came compressed behind that is a mistake of the
 // client's and must not be taken for anything else.
 func (s *session) endCompression() error {
-	if s.zip == nil {
+	if !s.compressed {
 		return nil
 	}
 	if s.dec.Buffered() > 0 {
 		return &imapwire.FatalError{Reason: "Compressed data behind the end of compression."}
 	}
 	s.zip.End() // it hands out what follows as it is
-	s.zip = nil
+	s.compressed = false
 	s.enc.Reset(s.conn)
 	s.srv.opts.Metrics.Compressed(-1)
 	return nil

@@ -7,14 +7,15 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"mailcrypt/internal/throttle"
 )
 
 const (
 	// maxUser is the longest user name that is passed on.
-	maxUser = 1024
+	maxUser = 255
 	// maxAuthFails is how many failed logins end a connection.
 	maxAuthFails = 10
-	maxAuthDelay = 15 * time.Second
 )
 
 // starttls is STARTTLS. The handshake begins once the OK is out.
@@ -113,7 +114,7 @@ func (s *session) saslPlain(response []byte) error {
 	}
 	// Acting for another user is for master users, of which there are none.
 	if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
-		return s.failedLogin(no("AUTHORIZATIONFAILED", "Authorization failed."))
+		return s.failedLogin(parts[1], time.Now(), no("AUTHORIZATIONFAILED", "Authorization failed."))
 	}
 	return s.authenticateUser(parts[1], parts[2])
 }
@@ -168,20 +169,39 @@ func decodeSASL(word []byte, initial bool) ([]byte, error) {
 
 // authenticateUser checks a password and makes the session one of the user's.
 func (s *session) authenticateUser(user, password []byte) error {
-	if s.conn.interrupted() {
+	attempt := s.srv.throttle.Begin(s.ip, string(user))
+	defer attempt.End(throttle.Unknown, nil)
+	if attempt.Wait > 0 {
+		s.srv.opts.Metrics.LoginDelay(attempt.Wait)
+	}
+	if !s.pause(attempt.Wait) || s.conn.interrupted() {
 		return no("UNAVAILABLE", "Server is shutting down.")
 	}
-	if !plausibleUser(user) {
-		return s.failedLogin(errAuth)
+	begun := time.Now()
+	var l login
+	err := errAuth
+	if plausibleUser(user) {
+		l, err = s.srv.login(s.ctx, string(user), password, s.remote)
 	}
-	l, err := s.srv.login(s.ctx, string(user), password, s.remote)
-	if err != nil {
-		if errors.Is(err, errAuth) {
-			return s.failedLogin(err)
-		}
+	switch {
+	case errors.Is(err, errAuth):
+		attempt.End(throttle.Bad, password)
+		return s.failedLogin(user, begun, err)
+	case err != nil:
 		return err
 	}
+	attempt.End(throttle.Good, nil)
+	if err := s.srv.enter(s, l.User()); err != nil {
+		s.log.Warn("login beyond a limit", "user", l.User(), "err", err)
+		return errors.Join(err, l.Close())
+	}
 	s.srv.opts.Metrics.Login(true)
+	s.loggedIn(l)
+	return ok("CAPABILITY "+strings.Join(s.capabilityNames(), " "), "Logged in.")
+}
+
+// loggedIn makes the session one of the user's.
+func (s *session) loggedIn(l login) {
 	s.login, s.state = l, authenticated
 	s.conn.setLoggedIn()
 	s.dec.SetLimits(s.srv.opts.After)
@@ -191,7 +211,6 @@ func (s *session) authenticateUser(user, password []byte) error {
 	if alert := l.Alert(); alert != "" {
 		s.writeStatus("*", &status{"OK", "ALERT", alert})
 	}
-	return ok("CAPABILITY "+strings.Join(s.capabilityNames(), " "), "Logged in.")
 }
 
 // plausibleUser keeps what no user is called away from the user database.
@@ -200,19 +219,13 @@ func plausibleUser(user []byte) bool {
 		bytes.IndexFunc(user, func(r rune) bool { return r < 0x20 || r == 0x7f }) < 0
 }
 
-// failedLogin waits before the answer, longer each time, so that a connection cannot
-// be used to try passwords fast.
-func (s *session) failedLogin(answer error) error {
+// failedLogin answers a failed login. The time from the check on is the same whatever was
+// wrong. The log has one line for each, for programs that ban addresses.
+func (s *session) failedLogin(user []byte, begun time.Time, answer error) error {
 	s.srv.opts.Metrics.Login(false)
 	s.authFails++
-	s.log.Info("login failed", "failures", s.authFails)
-	delay := min(time.Duration(s.authFails)*s.srv.opts.Timeouts.AuthDelay, maxAuthDelay)
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.ctx.Done():
-	}
+	s.log.Info("login failed", "user", string(user[:min(len(user), maxUser)]), "failures", s.authFails)
+	s.pause(time.Until(begun.Add(s.srv.opts.Timeouts.AuthDelay)))
 	if s.authFails >= maxAuthFails {
 		s.after = func() error { return errTooManyLogins }
 	}

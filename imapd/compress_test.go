@@ -308,3 +308,48 @@ func TestNoUnauthenticate(t *testing.T) {
 		S* b OK
 	`)
 }
+
+// The end of a flush may come late. It is no command, and IDLE goes on.
+func TestCompressLateFlush(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.Timeouts.Progress = 50 * time.Millisecond })
+	f.add("INBOX", simple)
+	c := f.selected("INBOX")
+	c.script("C: a COMPRESS DEFLATE\nS* a OK")
+	plain := c.nc
+	c.compressing()
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, 6)
+	io.WriteString(w, "b IDLE\r\n")
+	w.Flush()
+	plain.Write(b.Bytes()[:b.Len()-4])
+	c.script(`S: + idling`)
+	plain.Write(b.Bytes()[b.Len()-4:])
+	time.Sleep(100 * time.Millisecond) // longer than a command may take
+	f.add("INBOX", simple)
+	c.script(`S: * 2 EXISTS`)
+}
+
+// A connection may be compressed again for each of its users.
+func TestCompressAgain(t *testing.T) {
+	f := newFixture(t)
+	c := f.dial()
+	c.line()
+	for range 5 {
+		c.script(`
+			C: a LOGIN alice secret
+			S* a OK
+			C: b COMPRESS DEFLATE
+			S: b OK Begin compression.
+		`)
+		plain, r := c.nc, c.r
+		c.compressing()
+		c.script(`
+			C: c LIST "" *
+			S* c OK
+			C: d UNAUTHENTICATE
+			S: d OK Unauthenticate completed.
+		`)
+		c.nc, c.r = plain, r
+	}
+	f.metrics.check(t, "compressed", &f.metrics.compressed, 0)
+}

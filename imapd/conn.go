@@ -25,6 +25,7 @@ type conn struct {
 	woken    bool      // wake was called
 	alarm    time.Time // when to wake by ourselves, unless zero
 	closing  bool      // interrupt was called
+	evicted  bool      // evict was called
 	loggedIn bool
 	begun    time.Time // of the connection
 	until    time.Time // before login: end of patience with the current command
@@ -104,7 +105,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	switch {
 	case n > 0:
 		c.waiting = c.waiting && c.layered // a command has begun: let it be finished
-	case errors.Is(err, os.ErrDeadlineExceeded) && c.waiting && !c.closing:
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.waiting && !c.closing && !c.evicted:
 		now := time.Now()
 		alarmed := !c.alarm.IsZero() && !now.Before(c.alarm)
 		if c.woken || alarmed {
@@ -136,7 +137,7 @@ func (c *conn) begin() {
 // deadline is that of the next read. c.mu is held.
 func (c *conn) deadline(now time.Time) time.Time {
 	switch {
-	case c.waiting && (c.closing || c.woken):
+	case c.evicted || c.waiting && (c.closing || c.woken):
 		return now
 	case !c.loggedIn:
 		return c.until
@@ -177,6 +178,26 @@ func (c *conn) interrupt() {
 	if c.waiting {
 		c.nc.SetReadDeadline(time.Now())
 	}
+}
+
+// evict ends a connection before login that waits for a command or a handshake; false where
+// something is under way.
+func (c *conn) evict() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.loggedIn || !c.waiting || c.evicted {
+		return false
+	}
+	c.evicted = true
+	c.raw.SetReadDeadline(time.Unix(1, 0))
+	return true
+}
+
+// wasEvicted reports whether evict has ended the connection.
+func (c *conn) wasEvicted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.evicted
 }
 
 // interrupted reports whether the server is shutting down.

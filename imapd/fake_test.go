@@ -236,7 +236,8 @@ func (b *fakeBox) Move(ctx context.Context, uids []mailbox.UID, to string) (copi
 type fakeMetrics struct {
 	mu                               sync.Mutex
 	open, good, failed, panics, lost int
-	compressed, handshakes           int
+	compressed, handshakes, delayed  int
+	refused                          []string
 }
 
 func (m *fakeMetrics) add(n *int, by int) {
@@ -254,9 +255,15 @@ func (m *fakeMetrics) Login(ok bool) {
 }
 func (m *fakeMetrics) Command(string, string, time.Duration) {}
 func (m *fakeMetrics) Unreadable(string)                     { m.add(&m.lost, 1) }
-func (m *fakeMetrics) Compressed(delta int)                  { m.add(&m.compressed, delta) }
-func (m *fakeMetrics) TLS(string)                            { m.add(&m.handshakes, 1) }
-func (m *fakeMetrics) Panic()                                { m.add(&m.panics, 1) }
+func (m *fakeMetrics) LoginDelay(time.Duration)              { m.add(&m.delayed, 1) }
+func (m *fakeMetrics) Refused(reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refused = append(m.refused, reason)
+}
+func (m *fakeMetrics) Compressed(delta int) { m.add(&m.compressed, delta) }
+func (m *fakeMetrics) TLS(string)           { m.add(&m.handshakes, 1) }
+func (m *fakeMetrics) Panic()               { m.add(&m.panics, 1) }
 
 // fixture is a server with one user, alice, whose password is "secret".
 type fixture struct {
@@ -273,7 +280,7 @@ func newFixture(t testing.TB, change ...func(*Options)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, user: newFakeUser(), metrics: &fakeMetrics{}}
 	f.opts = Options{Metrics: f.metrics}
-	f.opts.Timeouts.AuthDelay = time.Millisecond
+	f.opts.Timeouts.AuthDelay, f.opts.MaxDelay = time.Millisecond, -1
 	for _, c := range change {
 		c(&f.opts)
 	}
@@ -304,7 +311,7 @@ func newFixture(t testing.TB, change ...func(*Options)) *fixture {
 func newFixtureQuiet(t testing.TB) *fixture {
 	f := &fixture{t: t, user: newFakeUser(), metrics: &fakeMetrics{}}
 	f.opts = Options{Metrics: f.metrics, Logger: slog.New(slog.NewTextHandler(&f.log, nil))}
-	f.opts.Timeouts.AuthDelay = time.Nanosecond
+	f.opts.Timeouts.AuthDelay, f.opts.MaxDelay = time.Nanosecond, -1
 	f.srv = newServer(f.opts, f.authenticate)
 	f.add("INBOX", simple)
 	f.add("INBOX", multipart)

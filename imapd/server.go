@@ -19,11 +19,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"mailcrypt/imapd/imapwire"
+	"mailcrypt/internal/throttle"
 )
+
+// loopback is where the clients are that this host vouches for.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // ErrServerClosed is returned by Serve after Shutdown.
 var ErrServerClosed = errors.New("imapd: server closed")
@@ -41,9 +47,22 @@ type Options struct {
 	Metrics    Metrics      // nil counts nothing
 	// Name and Version are told to clients that ask (ID); "mailcryptd" and none.
 	Name, Version string
-	// MaxConnections bounds open connections, MaxPerAddress those from one IP address
-	// (loopback is exempt); 0 is no bound. One too many gets BYE.
-	MaxConnections, MaxPerAddress int
+	// MaxConnections bounds open connections, MaxPerAddress those from one address or
+	// IPv6 network of /64 (loopback and TrustedNetworks are exempt), MaxLogins those that
+	// have not logged in. One too many gets BYE, but where there are connections before
+	// login, the oldest of them goes instead. 0 is no bound.
+	MaxConnections, MaxPerAddress, MaxLogins int
+	// MaxPerUser bounds the connections of a user, MaxPerUserAddress those of a user from
+	// one address (Dovecot: mail_max_userip_connections); 0 is no bound. One too many is
+	// refused at login.
+	MaxPerUser, MaxPerUserAddress int
+	// TrustedNetworks are addresses behind each of which are many users, such as webmail
+	// servers: MaxPerAddress does not hold for them, and what one user fails there slows no
+	// other.
+	TrustedNetworks []netip.Prefix
+	// MaxDelay is the longest time for which a login waits because others have failed;
+	// 15 s, negative is none. See Timeouts.AuthDelay for the time that a failure takes.
+	MaxDelay time.Duration
 
 	// NoUnauthenticate turns the command UNAUTHENTICATE off (RFC 8437 section 8).
 	NoUnauthenticate bool
@@ -63,9 +82,7 @@ type Timeouts struct {
 	Progress  time.Duration // between two pieces of a command or literal; 60 s
 	Write     time.Duration // one write to a client that does not read; 60 s
 	Notice    time.Duration // between two signs of life in a long COPY, MOVE or SEARCH; 15 s
-	// AuthDelay is added before the answer to a failed login, once more for each
-	// failure on the connection; 2 s, at most 15 s.
-	AuthDelay time.Duration
+	AuthDelay time.Duration // from the check of a wrong password to its answer; 2 s
 }
 
 // setDefaults fills what was not given.
@@ -87,7 +104,9 @@ func (t *Timeouts) setDefaults() {
 // Metrics counts what a Server does. Methods are called concurrently.
 type Metrics interface {
 	Connection(delta int)                                   // +1 opened, -1 closed
+	Refused(reason string)                                  // a connection, or a login beyond a limit
 	Login(ok bool)                                          // an answered LOGIN or AUTHENTICATE
+	LoginDelay(d time.Duration)                             // a login waits because others have failed
 	Command(name string, result string, took time.Duration) // result is OK, NO or BAD
 	Unreadable(kind string)                                 // a message could not be read
 	Compressed(delta int)                                   // +1 COMPRESS, -1 its end
@@ -98,7 +117,9 @@ type Metrics interface {
 type noMetrics struct{}
 
 func (noMetrics) Connection(int)                        {}
+func (noMetrics) Refused(string)                        {}
 func (noMetrics) Login(bool)                            {}
+func (noMetrics) LoginDelay(time.Duration)              {}
 func (noMetrics) Command(string, string, time.Duration) {}
 func (noMetrics) Unreadable(string)                     {}
 func (noMetrics) Compressed(int)                        {}
@@ -112,13 +133,15 @@ type Server struct {
 	commands map[string]*command
 	ctx      context.Context // of all sessions
 	cancel   context.CancelFunc
+	throttle *throttle.Throttle
+	stopping chan struct{} // closed by Shutdown
 
 	mu        sync.Mutex
 	closing   bool
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	perAddr   map[string]int
 	done      sync.WaitGroup
+	limits
 }
 
 // newServer is NewServer over any way to log in, which tests need.
@@ -143,7 +166,9 @@ func newServer(o Options, auth authenticate) *Server {
 		o.After.Drain = 64 << 20
 	}
 	s := &Server{opts: o, login: auth, commands: commandTable(),
-		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{}, perAddr: map[string]int{}}
+		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{}, stopping: make(chan struct{}),
+		limits: limits{perAddr: map[string]int{}, perUser: map[string]int{}, perPlace: map[[2]string]int{}}}
+	s.throttle = throttle.New(throttle.Options{Max: o.MaxDelay, Exempt: append(slices.Clone(loopback), o.TrustedNetworks...)})
 	if o.NoUnauthenticate {
 		delete(s.commands, "UNAUTHENTICATE")
 	}
@@ -198,7 +223,8 @@ func (s *Server) Serve(l net.Listener, implicitTLS bool) error {
 // start runs a session in a goroutine of its own.
 func (s *Server) start(nc net.Conn, implicitTLS bool) {
 	ss := newSession(s, nc)
-	if refusal := s.admit(ss); refusal != "" {
+	if refusal, reason := s.admit(ss); refusal != "" {
+		s.opts.Metrics.Refused(reason)
 		nc.SetWriteDeadline(time.Now().Add(time.Second))
 		if !implicitTLS {
 			nc.Write([]byte("* BYE [UNAVAILABLE] " + refusal + "\r\n"))
@@ -215,39 +241,14 @@ func (s *Server) start(nc net.Conn, implicitTLS bool) {
 	}()
 }
 
-// admit registers a session, or says why not.
-func (s *Server) admit(ss *session) (refusal string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closing:
-		return "Server is shutting down."
-	case s.opts.MaxConnections > 0 && len(s.sessions) >= s.opts.MaxConnections:
-		return "Too many connections."
-	case s.opts.MaxPerAddress > 0 && !ss.local && s.perAddr[ss.addr] >= s.opts.MaxPerAddress:
-		return "Too many connections from your address."
-	}
-	s.sessions[ss] = struct{}{}
-	s.perAddr[ss.addr]++
-	s.done.Add(1)
-	return ""
-}
-
-// leave undoes admit.
-func (s *Server) leave(ss *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.sessions, ss)
-	if s.perAddr[ss.addr]--; s.perAddr[ss.addr] == 0 {
-		delete(s.perAddr, ss.addr)
-	}
-}
-
 // Shutdown stops accepting, says BYE to every client as soon as its running command
 // is done, and waits for all sessions to end. When ctx ends first, the rest are cut
 // off and the error is ctx's.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
+	if !s.closing {
+		close(s.stopping)
+	}
 	s.closing = true
 	for l := range s.listeners {
 		l.Close()

@@ -124,16 +124,6 @@ func TestIdleTimeout(t *testing.T) {
 	c.script(`S: * BYE Disconnected for inactivity.`)
 }
 
-func TestConnectionLimits(t *testing.T) {
-	f := newFixture(t, func(o *Options) { o.MaxConnections = 1 })
-	f.dial().line()
-	f.dial().script(`S: * BYE [UNAVAILABLE] Too many connections.`)
-	f = newFixture(t, func(o *Options) { o.MaxPerAddress = 1 })
-	f.listen(false, true)
-	f.dial().line()
-	f.dial().script(`S: * BYE [UNAVAILABLE] Too many connections from your address.`)
-}
-
 func TestShutdown(t *testing.T) {
 	f := newFixture(t)
 	waiting, idling, writing := f.login(), f.selected("INBOX"), f.login()

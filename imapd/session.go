@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,16 +44,25 @@ type session struct {
 	ctx  context.Context
 
 	remote net.Addr
-	addr   string // the IP address
-	local  bool   // the client is on this host
+	ip     netip.Addr // invalid where there is none
+	addr   string     // ip in text, or what stands for it
+	local  bool       // the client is on this host
 	tls    bool
+
+	// Under Server.mu.
+	network string        // what MaxPerAddress counts
+	place   *list.Element // in Server.logins
+	entered string        // the user that is counted
+	evicted bool          // does not count any more
 
 	state     state
 	bad       int // bad commands in a row
 	authFails int
-	after     func() error    // run once the tagged reply is flushed
-	zip       *deflate.Reader // of a compressed connection
-	anonymous *slog.Logger    // log before login
+	after     func() error // run once the tagged reply is flushed
+	anonymous *slog.Logger // log before login
+
+	zip        *deflate.Reader // of a connection that is compressed, or was
+	compressed bool
 
 	perUser
 }
@@ -70,7 +80,11 @@ type perUser struct {
 func newSession(s *Server, nc net.Conn) *session {
 	c := newConn(nc, &s.opts.Timeouts)
 	ss := &session{srv: s, conn: c, remote: nc.RemoteAddr(), state: notAuthenticated}
-	ss.addr, ss.local = address(ss.remote)
+	ss.ip, ss.addr, ss.local = address(ss.remote)
+	ss.network = ss.addr
+	if ss.ip.IsValid() {
+		ss.network = network(ss.ip)
+	}
 	ss.log = s.opts.Logger.With("remote", ss.addr)
 	ss.anonymous = ss.log
 	ss.dec = imapwire.NewDecoder(c, s.opts.Before)
@@ -82,17 +96,18 @@ func newSession(s *Server, nc net.Conn) *session {
 	return ss
 }
 
-// address returns the address without a port, and whether it is on this host: a
+// address returns the address without a port, in text too, and whether it is on this host: a
 // loopback address, a unix socket, or a pipe.
-func address(a net.Addr) (string, bool) {
+func address(a net.Addr) (ip netip.Addr, text string, local bool) {
 	if t, ok := a.(*net.TCPAddr); ok {
-		ip := t.AddrPort().Addr().Unmap()
-		return ip.String(), ip.IsLoopback()
+		ip = t.AddrPort().Addr().Unmap().WithZone("")
+	} else if ap, err := netip.ParseAddrPort(a.String()); err == nil {
+		ip = ap.Addr().Unmap().WithZone("")
 	}
-	if ap, err := netip.ParseAddrPort(a.String()); err == nil {
-		return ap.Addr().Unmap().String(), ap.Addr().Unmap().IsLoopback()
+	if ip.IsValid() {
+		return ip, ip.String(), ip.IsLoopback()
 	}
-	return a.Network(), a.Network() == "unix" || a.Network() == "pipe"
+	return ip, a.Network(), a.Network() == "unix" || a.Network() == "pipe"
 }
 
 // run is the life of a session.
@@ -102,7 +117,7 @@ func (s *session) run(implicitTLS bool) {
 	defer s.conn.abort()
 	defer s.close()
 	defer func() {
-		if s.zip != nil {
+		if s.compressed {
 			s.srv.opts.Metrics.Compressed(-1)
 		}
 	}()
@@ -185,6 +200,8 @@ func (s *session) farewell(err error) {
 		s.bye("", "The selected mailbox was deleted or replaced.")
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.conn.interrupted():
 		s.bye("UNAVAILABLE", "Server is shutting down.")
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.conn.wasEvicted():
+		s.bye("", "Connection queue full.")
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.enc.Err() == nil:
 		s.bye("", "Disconnected for inactivity.")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
@@ -219,6 +236,7 @@ func (s *session) close() {
 			s.log.Error("closing the account", "err", err)
 		}
 		s.login = nil
+		s.srv.exit(s)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -166,7 +167,11 @@ func (s *server) start(c *config.Config) error {
 	s.imap = imapd.NewServer(imapd.Options{
 		Authenticator: s.system, TLSConfig: tlsConfig, RequireTLS: c.Auth.DisablePlaintext,
 		Logger: s.log.With("service", "imap"), Metrics: s.metrics.IMAP, Version: system.Version(),
-		MaxConnections: c.IMAP.MaxConnections, NoUnauthenticate: !c.IMAP.Unauthenticate,
+		MaxConnections: c.IMAP.MaxConnections, MaxLogins: c.IMAP.MaxLogins, MaxPerAddress: c.IMAP.MaxPerAddress,
+		MaxPerUser: c.IMAP.MaxPerUser, MaxPerUserAddress: c.IMAP.MaxPerUserAddress,
+		TrustedNetworks: c.Auth.TrustedNetworks, MaxDelay: cmp.Or(c.Auth.MaxDelay, -1),
+		Timeouts:         imapd.Timeouts{AuthDelay: max(c.Auth.FailureDelay, 1)},
+		NoUnauthenticate: !c.IMAP.Unauthenticate,
 	})
 	s.lmtp = lmtpd.NewServer(lmtpd.Options{
 		Users: s.system, Hostname: hostname, MaxMessageSize: c.LMTP.MessageSizeLimit,

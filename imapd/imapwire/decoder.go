@@ -118,17 +118,14 @@ func (d *Decoder) Reset(r io.Reader) {
 	d.r, d.open, d.err = r, nil, nil
 }
 
-// Layer puts a layer between the Decoder and what it reads from, or takes one off: wrap
-// gets a reader of all octets that are not consumed, those read ahead included.
-func (d *Decoder) Layer(wrap func(io.Reader) io.Reader) {
-	below := d.r
-	if d.rd < d.wr {
-		ahead := bytes.Clone(d.buffer()[d.rd:d.wr])
-		below = io.MultiReader(bytes.NewReader(ahead), d.r)
-	}
+// Layer makes the Decoder read from r, which reads from where the Decoder has read until
+// now, and returns what was read ahead of it. The caller gives r that.
+func (d *Decoder) Layer(r io.Reader) (ahead []byte) {
+	ahead = bytes.Clone(d.buffer()[d.rd:d.wr])
 	d.rd, d.wr = 0, 0
 	d.release()
-	d.r = wrap(below)
+	d.r = r
+	return ahead
 }
 
 // buffer is where input is read to.

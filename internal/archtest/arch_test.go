@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"internal/crlf":       {},
 	"internal/metrics":    {},
 	"internal/deflate":    {},
+	"internal/throttle":   {},
 	"imapd/imapwire":      {"mailbox"},
 	"imapd/imapurl":       {},
 	"imapd/thread":        {},

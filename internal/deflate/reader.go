@@ -56,6 +56,16 @@ var errWait = errors.New("deflate: wait")
 // NewReader returns a Reader of what r sends.
 func NewReader(r io.Reader) *Reader { return &Reader{raw: r} }
 
+// Begin begins a compressed stream, after End another one. What the caller has read ahead
+// of it comes first.
+func (z *Reader) Begin(ahead []byte) {
+	rest := z.input()[z.r:z.w]
+	in := make([]byte, max(inSize, len(ahead)+len(rest)))
+	w := copy(in, ahead)
+	w += copy(in[w:], rest)
+	*z = Reader{raw: z.raw, in: in, w: w, read: int64(w), full: true}
+}
+
 // End says that the peer's compressed stream ends here, where it has last flushed or
 // finished: what follows is handed out as it is. Compressed output that is still to come
 // makes Read fail with ErrCorrupt.

@@ -25,6 +25,9 @@ type IMAP struct {
 	logins      *prometheus.CounterVec
 	commands    *prometheus.HistogramVec
 	unreadable  *prometheus.CounterVec
+	refused     *prometheus.CounterVec
+	delays      prometheus.Counter
+	delayed     prometheus.Counter
 	compressed  prometheus.Gauge
 	handshakes  *prometheus.CounterVec
 	panics      prometheus.Counter
@@ -70,6 +73,9 @@ func New() *Metrics {
 			logins:      vector("imap_logins_total", "Answered logins.", "result"),
 			commands:    commands,
 			unreadable:  vector("decryption_failures_total", "Messages that could not be read.", "kind"),
+			refused:     vector("imap_refused_total", "Connections refused, and logins beyond a limit.", "reason"),
+			delays:      counter("imap_login_delays_total", "Logins that waited because logins had failed."),
+			delayed:     counter("imap_login_delay_seconds_total", "Time that logins waited because logins had failed."),
 			compressed:  gauge("imap_compressed_connections", "Open IMAP connections that are compressed."),
 			handshakes:  vector("imap_tls_handshakes_total", "TLS handshakes that succeeded.", "version"),
 			panics:      counter("imap_panics_total", "Connections that ended in a panic."),
@@ -114,6 +120,15 @@ func (i *IMAP) Command(name, result string, took time.Duration) {
 
 // Unreadable counts a message that could not be read, by kind.
 func (i *IMAP) Unreadable(kind string) { i.unreadable.WithLabelValues(kind).Inc() }
+
+// Refused counts a connection that was refused, or a login beyond a limit, by reason.
+func (i *IMAP) Refused(reason string) { i.refused.WithLabelValues(reason).Inc() }
+
+// LoginDelay counts a login that waits because logins have failed.
+func (i *IMAP) LoginDelay(d time.Duration) {
+	i.delays.Inc()
+	i.delayed.Add(d.Seconds())
+}
 
 // Compressed counts a connection that begins (+1) or ends (-1) to be compressed.
 func (i *IMAP) Compressed(delta int) { i.compressed.Add(float64(delta)) }

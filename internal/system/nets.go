@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"mailcrypt/config"
 	"mailcrypt/userdb"
 )
 
@@ -32,7 +33,7 @@ func allowed(u *userdb.User, from net.Addr) error {
 			}
 			continue
 		}
-		if p, err := network(n); err == nil && p.Contains(addr) {
+		if p, err := config.ParseNetwork(n); err == nil && p.Contains(addr) {
 			return nil
 		}
 	}
@@ -51,28 +52,11 @@ func CheckUser(u *userdb.User) error {
 	}
 	for n := range strings.SplitSeq(string(nets), ",") {
 		n = strings.TrimSpace(n)
-		if _, err := network(n); err != nil && n != "local" {
+		if _, err := config.ParseNetwork(n); err != nil && n != "local" {
 			return fmt.Errorf("user %s: allow_nets: %q is no network", u.Name, n)
 		}
 	}
 	return nil
-}
-
-// network reads a network, or one address.
-func network(s string) (netip.Prefix, error) {
-	if !strings.Contains(s, "/") {
-		a, err := netip.ParseAddr(s)
-		if err != nil {
-			return netip.Prefix{}, err
-		}
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p, err
 }
 
 // address is the client's address, without the zone of a link; an IPv4 address in IPv6 form
