@@ -19,6 +19,8 @@ type listArgs struct {
 
 	extended         bool // a list of options was given
 	returnSubscribed bool
+	returnChildren   bool // what the basic form always shows
+	returnUse        bool
 	returnStatus     []string
 }
 
@@ -85,7 +87,7 @@ func (s *session) listSelection(a *listArgs) error {
 	case "RECURSIVEMATCH":
 		a.recursive = true
 	case "SPECIAL-USE":
-		a.special = true
+		a.special, a.returnUse = true, true
 	case "REMOTE": // there are none
 	default:
 		return bad("Unknown LIST selection option.")
@@ -102,7 +104,10 @@ func (s *session) listReturn(a *listArgs) error {
 	switch o {
 	case "SUBSCRIBED":
 		a.returnSubscribed = true
-	case "CHILDREN", "SPECIAL-USE": // always returned, as Dovecot does
+	case "CHILDREN":
+		a.returnChildren = true
+	case "SPECIAL-USE":
+		a.returnUse = true
 	case "STATUS":
 		if err := s.dec.SP(); err != nil {
 			return err
@@ -288,32 +293,35 @@ func (s *session) markParents(all []*listed, byName map[string]*listed, patterns
 	return all
 }
 
-// writeListed sends one LIST response. A level without a mailbox is \Noselect, a
-// subscribed name with nothing behind it \NonExistent (RFC 5258 section 3).
+// writeListed sends one LIST response. A level without a mailbox is \Noselect, in the
+// extended form \NonExistent like a subscribed name with nothing behind it (RFC 5258 section
+// 3). As in Dovecot the basic form shows children and roles, the extended one if asked.
 func (s *session) writeListed(response string, f *listed, a *listArgs) {
 	var attrs []string
 	switch {
-	case !f.exists:
+	case !f.exists, !f.selectable && a.extended:
 		attrs = append(attrs, `\NonExistent`)
 	case !f.selectable:
 		attrs = append(attrs, `\Noselect`)
 	}
-	if f.children {
+	switch {
+	case a.extended && !a.returnChildren:
+	case f.children:
 		attrs = append(attrs, `\HasChildren`)
-	} else {
+	default:
 		attrs = append(attrs, `\HasNoChildren`)
 	}
 	if f.subscribed && a.returnSubscribed {
 		attrs = append(attrs, `\Subscribed`)
 	}
-	if f.use != "" {
+	if f.use != "" && (!a.extended || a.returnUse) {
 		attrs = append(attrs, f.use)
 	}
 	s.enc.Raw("* ").Raw(response).Raw(" (").Raw(strings.Join(attrs, " ")).Raw(") ")
 	s.writeSeparator()
 	s.enc.SP().Mailbox(f.name)
 	if len(f.below) > 0 {
-		s.enc.Raw(` ("CHILDINFO" ("`).Raw(strings.Join(f.below, `" "`)).Raw(`"))`)
+		s.enc.Raw(` (CHILDINFO ("`).Raw(strings.Join(f.below, `" "`)).Raw(`"))`)
 	}
 	if f.oldName != "" {
 		s.enc.Raw(` ("OLDNAME" (`).Mailbox(f.oldName).Raw("))")
@@ -343,6 +351,7 @@ func (s *session) lsub(*call) error {
 	}
 	patterns := s.compile(a.reference, a.patterns)
 	sep := s.login.Separator()
+	wild := strings.Contains(a.patterns[0], "%")
 	shown := map[string]bool{}
 	show := func(name, attr string) {
 		if shown[name] {
@@ -363,7 +372,7 @@ func (s *session) lsub(*call) error {
 			continue
 		}
 		for p := mailbox.ParentName(f.name, sep); p != ""; p = mailbox.ParentName(p, sep) {
-			if matchAny(patterns, p) {
+			if wild && matchAny(patterns, p) {
 				show(p, `\Noselect`)
 			}
 		}

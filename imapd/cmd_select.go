@@ -88,7 +88,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 		return err
 	}
 	s.box = &selected{box: b, name: name, readOnly: readOnly || b.ReadOnly(), view: view, synced: time.Now(),
-		recent: map[mailbox.UID]struct{}{}, keywords: map[string]string{}}
+		recent: map[mailbox.UID]struct{}{}, recents: -1, keywords: map[string]string{}}
 	s.state = selectedState
 	s.box.reader.box = b
 	s.describe(name)

@@ -6,6 +6,7 @@ import (
 	"mailcrypt/mailbox"
 )
 
+// statusNames are in the order in which STATUS answers, as Dovecot has it.
 var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "DELETED-STORAGE", "SIZE", "APPENDLIMIT"}
 
 // status is STATUS (RFC 9051 section 6.3.11). Dovecot calls it a client bug to ask about the
@@ -45,6 +46,7 @@ func (s *session) statusItems() ([]string, error) {
 	if err == nil && len(items) == 0 {
 		err = bad("Empty STATUS list.")
 	}
+	slices.SortFunc(items, func(a, b string) int { return slices.Index(statusNames, a) - slices.Index(statusNames, b) })
 	return items, err
 }
 

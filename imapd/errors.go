@@ -67,7 +67,7 @@ func (s *session) statusOf(c *call, err error) *status {
 		return &status{"NO", "UNAVAILABLE", "Message cannot be read: " + read.Reason() + "."}
 	case errors.As(err, &over):
 		return &status{"NO", "OVERQUOTA", over.Text}
-	case errors.As(err, &target) && errors.Is(err, mailbox.ErrNotFound):
+	case errors.As(err, &target) && (errors.Is(err, mailbox.ErrNotFound) || errors.Is(err, mailbox.ErrNotSelectable)):
 		return &status{"NO", "TRYCREATE", "Mailbox doesn't exist."}
 	case errors.Is(err, mailbox.ErrNotFound):
 		return &status{"NO", "NONEXISTENT", "Mailbox doesn't exist."}

@@ -58,20 +58,20 @@ S: * LIST (\HasNoChildren) "/" "Entwürfe"
 S: b OK List completed.`},
 		{"several patterns", `
 C: a LIST "" (INBOX Sent)
-S: * LIST (\HasNoChildren) "/" INBOX
-S: * LIST (\HasNoChildren \Sent) "/" Sent
+S: * LIST () "/" INBOX
+S: * LIST () "/" Sent
 S: a OK List completed.`},
 		{"subscribed", `
 C: a LIST (SUBSCRIBED) "" *
-S: * LIST (\HasNoChildren \Subscribed) "/" INBOX
-S: * LIST (\HasNoChildren \Subscribed) "/" Archive/2024/Q1
-S: * LIST (\NonExistent \HasNoChildren \Subscribed) "/" Gone/Box
+S: * LIST (\Subscribed) "/" INBOX
+S: * LIST (\Subscribed) "/" Archive/2024/Q1
+S: * LIST (\NonExistent \Subscribed) "/" Gone/Box
 S: a OK List completed.`},
 		{"recursive match", `
-C: a LIST (SUBSCRIBED RECURSIVEMATCH) "" %
+C: a LIST (SUBSCRIBED RECURSIVEMATCH) "" % RETURN (CHILDREN)
 S: * LIST (\HasNoChildren \Subscribed) "/" INBOX
-S: * LIST (\Noselect \HasChildren) "/" Archive ("CHILDINFO" ("SUBSCRIBED"))
-S: * LIST (\NonExistent \HasNoChildren) "/" Gone ("CHILDINFO" ("SUBSCRIBED"))
+S: * LIST (\NonExistent \HasChildren) "/" Archive (CHILDINFO ("SUBSCRIBED"))
+S: * LIST (\NonExistent \HasNoChildren) "/" Gone (CHILDINFO ("SUBSCRIBED"))
 S: a OK List completed.
 C: b LIST (RECURSIVEMATCH) "" %
 S: b BAD RECURSIVEMATCH needs another selection option.`},

@@ -128,7 +128,7 @@ func TestNotifyNone(t *testing.T) {
 		S~ \* 2 FETCH .*
 		S~ s OK .*
 		C: e EXPUNGE
-		S: * 1 EXPUNGE
+		S: * 2 EXPUNGE
 		S: * 1 EXPUNGE
 		S* e OK
 		C: n NOTIFY SET (SELECTED (MessageNew MessageExpunge))

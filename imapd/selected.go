@@ -21,6 +21,7 @@ type selected struct {
 	// recent are messages that this session was the first to see (RFC 3501 section
 	// 2.3.2), and with EXAMINE those that nobody had claimed when they were announced.
 	recent   map[mailbox.UID]struct{}
+	recents  int               // RECENT as last sent, -1 before
 	keywords map[string]string // announced by FLAGS: as spelled, by lower case
 	saved    []mailbox.UID     // the search result "$"
 	synced   time.Time         // when the store was last looked at
@@ -98,7 +99,8 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 	m := s.box
 	old := m.view
 	var gone []mailbox.UID
-	var changed, replaced []*mailbox.Message
+	var numbers []int // of gone
+	var replaced []*mailbox.Message
 	added, misplaced, fewerRecent := 0, false, false
 	last := mailbox.UID(0)
 	if n := old.Len(); n > 0 {
@@ -111,9 +113,7 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 				misplaced = true
 				continue
 			}
-			// Numbers count down as the client removes each message.
-			s.enc.Raw("* ").Number(int64(ch.Index + 1 - len(gone))).Raw(" EXPUNGE").CRLF()
-			gone = append(gone, ch.Old.UID)
+			gone, numbers = append(gone, ch.Old.UID), append(numbers, ch.Index+1)
 			fewerRecent = fewerRecent || s.isRecent(ch.Old)
 			delete(m.recent, ch.Old.UID)
 			m.reader.forget(ch.Old.UID)
@@ -121,7 +121,8 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 			replaced = append(replaced, ch.New)
 			if !withoutRecent(ch.Old.Flags).Equal(withoutRecent(ch.New.Flags)) && !quiet.covers(ch.Old, ch.New) &&
 				s.wants(flagChange) {
-				changed = append(changed, ch.New)
+				i, _ := old.Find(ch.Old.UID) // the client still counts what is gone
+				s.writeFlags(i, ch.New, withUID)
 			}
 		case mailbox.Added:
 			// A message number cannot be inserted. Such a message waits for the next SELECT.
@@ -132,6 +133,11 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 			replaced = append(replaced, ch.New)
 			added++
 		}
+	}
+	// As Dovecot: flags, then what is gone from the end on, so that no number changes before
+	// it was said, then what is new.
+	for _, n := range slices.Backward(numbers) {
+		s.enc.Raw("* ").Number(int64(n)).Raw(" EXPUNGE").CRLF()
 	}
 	if misplaced {
 		m.view = old.Remove(next.HighestModSeq, gone...).Replace(replaced...)
@@ -144,10 +150,6 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 	}
 	if added > 0 || fewerRecent {
 		s.writeRecent()
-	}
-	for _, msg := range changed {
-		i, _ := m.view.Find(msg.UID)
-		s.writeFlags(i, msg, withUID)
 	}
 	return s.fetchNew(added)
 }
@@ -175,7 +177,7 @@ func (s *session) claimRecent() {
 	}
 }
 
-// writeRecent writes RECENT, which IMAP4rev2 does not have.
+// writeRecent writes RECENT if the number has changed; IMAP4rev2 does not have it.
 func (s *session) writeRecent() {
 	if s.rev2 {
 		return
@@ -186,7 +188,10 @@ func (s *session) writeRecent() {
 			n++
 		}
 	}
-	s.enc.Raw("* ").Number(int64(n)).Raw(" RECENT").CRLF()
+	if n != s.box.recents {
+		s.box.recents = n
+		s.enc.Raw("* ").Number(int64(n)).Raw(" RECENT").CRLF()
+	}
 }
 
 // isRecent reports whether this client is shown \Recent.

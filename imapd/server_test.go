@@ -193,7 +193,7 @@ C: c UID COPY 77 Sent
 S: c OK No messages found.
 C: d MOVE 2:3 Sent
 S: * OK [COPYUID 3 2:3 3:4] Moved UIDs.
-S: * 2 EXPUNGE
+S: * 3 EXPUNGE
 S: * 2 EXPUNGE
 S: * 1 RECENT
 S: d OK Move completed.
@@ -253,7 +253,7 @@ func TestMisplacedMessage(t *testing.T) {
 	next := mailbox.NewView(mailbox.View{UIDValidity: 1}, []*mailbox.Message{{UID: 2}, {UID: 3}, {UID: 4}, {UID: 5}})
 	s.announceView(next, true, false, nil)
 	s.enc.Flush()
-	if got := out.String(); got != "* 3 EXISTS\r\n* 0 RECENT\r\n" {
+	if got := out.String(); got != "* 3 EXISTS\r\n" {
 		t.Errorf("announced %q", got)
 	}
 	if s.box.view.Len() != 3 {

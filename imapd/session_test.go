@@ -309,8 +309,8 @@ C: d SEARCH ALL
 S: * SEARCH 1 2 3 4
 S: d OK Search completed.
 C: e NOOP
+S: * 3 EXPUNGE
 S: * 1 EXPUNGE
-S: * 2 EXPUNGE
 S: * 2 RECENT
 S: e OK Noop completed.
 C: f FETCH 1:* UID

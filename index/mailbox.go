@@ -15,7 +15,7 @@ import (
 type Record struct {
 	UID      mailbox.UID
 	ModSeq   mailbox.ModSeq
-	Flags    mailbox.Flags // as of ModSeq, without Recent
+	Flags    mailbox.Flags // as of ModSeq; Recent where the store itself cannot tell
 	Physical int64         // found by reading; mailbox.Unknown where it was not
 	Virtual  int64
 	Saved    time.Time // zero where unknown

@@ -80,7 +80,7 @@ func uidKey(uid mailbox.UID) []byte { return binary.BigEndian.AppendUint32(nil, 
 
 func (r *Record) encode() []byte {
 	b := binary.AppendUvarint(make([]byte, 0, 40), uint64(r.ModSeq))
-	b = append(b, byte(r.Flags.System&^mailbox.Recent))
+	b = append(b, byte(r.Flags.System))
 	b = binary.AppendUvarint(b, uint64(max(r.Physical, mailbox.Unknown)+1))
 	b = binary.AppendUvarint(b, uint64(max(r.Virtual, mailbox.Unknown)+1))
 	saved := int64(0)

@@ -143,7 +143,7 @@ func diff(ours, theirs []string) string {
 		if len(r) > 500 {
 			r = r[:500] + "..."
 		}
-		fmt.Fprintf(&b, "    %s %s\n", mark, strings.Trim(strconv.Quote(r), `"`))
+		fmt.Fprintf(&b, "    %s %s\n", mark, strings.TrimSuffix(strconv.Quote(r)[1:], `"`))
 	}
 	// lengths[i][j] is that of the longest common subsequence of ours[i:] and theirs[j:].
 	lengths := make([][]int, len(ours)+1)

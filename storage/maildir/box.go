@@ -30,6 +30,7 @@ type entry struct {
 	present bool // there is a file
 	inNew   bool // it is in new
 	recent  bool // no session has been told of it
+	noted   bool // as recent in the index: the file is in cur, and its place does not tell
 	unseen  bool // the record was read after the last scan
 	touched bool // publish has to look at it
 
@@ -266,7 +267,10 @@ func (b *box) load() {
 				e.saved = r.Saved.UnixNano()
 			}
 			// Not in the view yet: publish compares and puts it there.
-			e.msg = &mailbox.Message{UID: r.UID, ModSeq: r.ModSeq, Flags: r.Flags}
+			e.msg = &mailbox.Message{UID: r.UID, ModSeq: r.ModSeq, Flags: withoutRecent(r.Flags)}
+			if e.noted = r.Flags.System&mailbox.Recent != 0; e.noted {
+				b.recents[e], e.recent = struct{}{}, true
+			}
 		} else {
 			b.touch(&entry{uid: r.UID, msg: &mailbox.Message{UID: r.UID}}) // expunged meanwhile
 		}

@@ -283,6 +283,8 @@ func (b *box) enter(work []*commit) (added []*entry) {
 		b.entries[w.base] = e
 		dir, suffix := w.place()
 		b.place(e, suffix, dir == newDir)
+		// In cur only the index knows that nobody was told of it (RFC 3501 section 6.4.7).
+		b.recents[e], e.recent = struct{}{}, true
 		added = append(added, e)
 	}
 	return added

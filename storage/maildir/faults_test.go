@@ -244,7 +244,7 @@ func TestLockOfADeadProcess(t *testing.T) {
 	// A keywords lock that stands while the uidlist is ours was left behind.
 	put(t, filepath.Join(m.b.f().control, keywordsName+".lock"), "1:elsewhere")
 	save(t, m, "x", mailbox.SaveInfo{Flags: flags("k")})
-	wantShown(t, m, `1 \Recent`, `2 k`)
+	wantShown(t, m, `1 \Recent`, `2 \Recent k`)
 }
 
 // Against a lock that is not given up, flags and expunges work, and so does delivery.
@@ -268,7 +268,7 @@ func TestLockHeldByAnother(t *testing.T) {
 	if err := m.Expunge(t.Context(), []mailbox.UID{2}); err != nil {
 		t.Error(err)
 	}
-	wantShown(t, m, `1 \Flagged \Seen`, `3 \Seen`)
+	wantShown(t, m, `1 \Flagged \Seen \Recent`, `3 \Seen \Recent`)
 	mustRemove(t, m.b.listPath()+".lock")
-	wantShown(t, m, `1 \Flagged \Seen`, `3 \Seen`, `4 \Recent`)
+	wantShown(t, m, `1 \Flagged \Seen \Recent`, `3 \Seen \Recent`, `4 \Recent`)
 }

@@ -29,8 +29,8 @@ func TestSave(t *testing.T) {
 		guid string
 	}{
 		{"plain", mailbox.SaveInfo{}, `\Recent`, "new", ""},
-		{"flags and date", mailbox.SaveInfo{Received: when, Flags: flags(`\Seen`, `\Draft`)}, `\Seen \Draft`, "cur", ""},
-		{"keywords", mailbox.SaveInfo{Flags: flags("Work", "$Junk", `\Flagged`)}, `\Flagged $Junk Work`, "cur", ""},
+		{"flags and date", mailbox.SaveInfo{Received: when, Flags: flags(`\Seen`, `\Draft`)}, `\Seen \Draft \Recent`, "cur", ""},
+		{"keywords", mailbox.SaveInfo{Flags: flags("Work", "$Junk", `\Flagged`)}, `\Flagged \Recent $Junk Work`, "cur", ""},
 		{"GUID", mailbox.SaveInfo{GUID: "0123456789abcdef"}, `\Recent`, "new", "0123456789abcdef"},
 		{"Recent is not saved", mailbox.SaveInfo{Flags: flags(`\Recent`)}, `\Recent`, "new", ""},
 	} {
@@ -138,7 +138,7 @@ func TestSetFlags(t *testing.T) {
 	// Letters and text of other programs survive every change.
 	e := m.b.find(2)
 	mustRename(t, m.b.path(e), filepath.Join(dir, "cur", e.base+":2,SPb,x=1"))
-	wantShown(t, m, `1 \Seen`, `2 \Seen unknown-1`, `3 \Seen`)
+	wantShown(t, m, `1 \Seen \Recent`, `2 \Seen \Recent unknown-1`, `3 \Seen \Recent`)
 	set := func(op mailbox.FlagOp, f mailbox.Flags, uids ...mailbox.UID) {
 		t.Helper()
 		if err := setFlags(t.Context(), m, uids, mailbox.FlagChange{Op: op, Flags: f}); err != nil {
@@ -147,7 +147,7 @@ func TestSetFlags(t *testing.T) {
 	}
 	first := m.View()
 	set(mailbox.AddFlags, flags(`\Flagged`, "Work"), 1, 2, 99)
-	if got := shown(m.View()); !slices.Equal(got, []string{`1 \Flagged \Seen Work`, `2 \Flagged \Seen unknown-1 Work`, `3 \Seen`}) {
+	if got := shown(m.View()); !slices.Equal(got, []string{`1 \Flagged \Seen \Recent Work`, `2 \Flagged \Seen \Recent unknown-1 Work`, `3 \Seen \Recent`}) {
 		t.Errorf("after adding: %q", got)
 	}
 	if v := m.View(); v.Get(1).ModSeq <= first.HighestModSeq || v.Get(3).ModSeq != first.Get(3).ModSeq || v.HighestModSeq < v.Get(1).ModSeq {
@@ -160,9 +160,9 @@ func TestSetFlags(t *testing.T) {
 		t.Errorf("name %q", name)
 	}
 	set(mailbox.RemoveFlags, flags(`\Seen`, "WORK", "never"), 1, 2)
-	wantShown(t, m, `1 \Flagged`, `2 \Flagged unknown-1`, `3 \Seen`)
+	wantShown(t, m, `1 \Flagged \Recent`, `2 \Flagged \Recent unknown-1`, `3 \Seen \Recent`)
 	set(mailbox.ReplaceFlags, flags(`\Answered`, "new"), 1, 2, 3)
-	wantShown(t, m, `1 \Answered new`, `2 \Answered new`, `3 \Answered new`)
+	wantShown(t, m, `1 \Answered \Recent new`, `2 \Answered \Recent new`, `3 \Answered \Recent new`)
 	if name := filepath.Base(m.b.path(m.b.find(2))); !strings.HasSuffix(name, ":2,PRc,x=1") {
 		t.Errorf("name %q", name)
 	}
@@ -214,9 +214,9 @@ func TestKeywordMtime(t *testing.T) {
 		}
 	}
 	// A name that another program gives to a letter shows.
-	wantShown(t, m, "1 a", "2 b", "3 c")
+	wantShown(t, m, `1 \Recent a`, `2 \Recent b`, `3 \Recent c`)
 	put(t, path, "0 a\n1 bee\n2 c\n")
-	wantShown(t, m, "1 a", "2 bee", "3 c")
+	wantShown(t, m, `1 \Recent a`, `2 \Recent bee`, `3 \Recent c`)
 }
 
 func TestExpunge(t *testing.T) {
@@ -228,7 +228,7 @@ func TestExpunge(t *testing.T) {
 	if err := m.Expunge(t.Context(), []mailbox.UID{4, 2, 77}); err != nil {
 		t.Fatal(err)
 	}
-	if got := shown(m.View()); !slices.Equal(got, []string{`1 \Seen`, `3 \Seen`}) {
+	if got := shown(m.View()); !slices.Equal(got, []string{`1 \Seen \Recent`, `3 \Seen \Recent`}) {
 		t.Errorf("after expunging: %q", got)
 	}
 	if v := m.View(); v.HighestModSeq <= was.HighestModSeq || v.UIDNext != 5 {
@@ -261,9 +261,9 @@ func TestClaimRecent(t *testing.T) {
 	if err := setFlags(t.Context(), m, []mailbox.UID{1}, mailbox.FlagChange{Flags: flags(`\Flagged`)}); err != nil {
 		t.Fatal(err)
 	}
-	wantShown(t, m, `1 \Flagged \Recent`, `2 \Seen`, `3 \Recent`)
+	wantShown(t, m, `1 \Flagged \Recent`, `2 \Seen \Recent`, `3 \Recent`)
 	got, err := m.ClaimRecent(t.Context())
-	if err != nil || !slices.Equal(got, []mailbox.UID{1, 3}) {
+	if err != nil || !slices.Equal(got, []mailbox.UID{1, 2, 3}) {
 		t.Errorf("claimed %d, %v", got, err)
 	}
 	if got, err := other.ClaimRecent(t.Context()); err != nil || len(got) != 0 {

@@ -21,6 +21,17 @@ func two(t *testing.T) (a, b *Mailbox) {
 	return openBox(t, openTree(t, l, Options{Host: "one"}), "INBOX"), openBox(t, openTree(t, l, Options{Host: "two"}), "INBOX")
 }
 
+// settled is resync without \Recent, which of a message with flags only the program knows that
+// saved it.
+func settled(t *testing.T, m *Mailbox) []string {
+	t.Helper()
+	all := resync(t, m)
+	for i := range all {
+		all[i] = strings.Replace(all[i], ` \Recent`, "", 1)
+	}
+	return all
+}
+
 func TestTwoPrograms(t *testing.T) {
 	a, b := two(t)
 	if a.GUID() != b.GUID() {
@@ -34,7 +45,7 @@ func TestTwoPrograms(t *testing.T) {
 			t.Fatalf("UID %d, want %d", uid, i+1)
 		}
 	}
-	if x, y := resync(t, a), resync(t, b); len(x) != 20 || !slices.Equal(x, y) {
+	if x, y := settled(t, a), settled(t, b); len(x) != 20 || !slices.Equal(x, y) {
 		t.Errorf("a shows %q, b %q", x, y)
 	}
 	change := func(m *Mailbox, op mailbox.FlagOp, uid mailbox.UID, names ...string) {
@@ -49,7 +60,7 @@ func TestTwoPrograms(t *testing.T) {
 	change(a, mailbox.RemoveFlags, 1, `\Seen`)
 	change(b, mailbox.AddFlags, 1, `\Answered`)
 	want := `1 \Answered \Flagged \Draft ka kb`
-	if x, y := resync(t, a)[0], resync(t, b)[0]; x != want || y != want {
+	if x, y := settled(t, a)[0], settled(t, b)[0]; x != want || y != want {
 		t.Errorf("a shows %q, b %q, want %q", x, y, want)
 	}
 	// One reads, changes and expunges what the other has renamed or removed.
@@ -68,7 +79,7 @@ func TestTwoPrograms(t *testing.T) {
 	if err := a.Expunge(t.Context(), []mailbox.UID{3, 4, 5}); err != nil {
 		t.Error(err)
 	}
-	if x, y := resync(t, a), resync(t, b); len(x) != 17 || !slices.Equal(x, y) {
+	if x, y := settled(t, a), settled(t, b); len(x) != 17 || !slices.Equal(x, y) {
 		t.Errorf("a shows %q, b %q", x, y)
 	}
 }
@@ -227,7 +238,7 @@ func TestLink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !msg.Flags.Equal(info.Flags) || !msg.Received.Equal(when) || msg.Sizes != src.Sizes || time.Since(msg.Saved) > time.Minute {
+		if !withoutRecent(msg.Flags).Equal(info.Flags) || !msg.Received.Equal(when) || msg.Sizes != src.Sizes || time.Since(msg.Saved) > time.Minute {
 			t.Errorf("the link is %+v of %+v", msg, src)
 		}
 		return msg
@@ -330,7 +341,7 @@ func TestParallel(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	x, y := resync(t, a), resync(t, b)
+	x, y := settled(t, a), settled(t, b)
 	if len(x) != 2*workers*each || !slices.Equal(x, y) {
 		t.Errorf("a shows %d messages, b %d, want %d; %d files in cur, %d in new", len(x), len(y), 2*workers*each,
 			len(names(t, a.b.dirPath(curDir))), len(names(t, a.b.dirPath(newDir))))

@@ -359,7 +359,7 @@ func (p *publication) look(e *entry) {
 	}
 	if same {
 		m.ModSeq = e.msg.ModSeq
-		if e.unsaved {
+		if e.unsaved || e.noted && !e.recent {
 			p.record(e, m)
 		}
 		if !b.fresh && e.msg.Flags.System == m.Flags.System && e.msg.Sizes == m.Sizes && e.msg.GUID == m.GUID {
@@ -478,9 +478,13 @@ func (e *entry) guid() string {
 	return e.base
 }
 
-// record is what the index keeps of the entry.
+// record is what the index keeps of the entry. That a message in cur is recent only the
+// index knows.
 func (e *entry) record(m *mailbox.Message) index.Record {
 	r := index.Record{UID: e.uid, ModSeq: m.ModSeq, Flags: withoutRecent(m.Flags), Physical: e.physical, Virtual: e.virtual}
+	if e.noted = e.recent && !e.inNew; e.noted {
+		r.Flags.System |= mailbox.Recent
+	}
 	if e.saved != 0 {
 		r.Saved = time.Unix(0, e.saved)
 	}
