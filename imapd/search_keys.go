@@ -60,6 +60,8 @@ type searchKey struct {
 	number  int64
 	field   string // header field name, in lower case
 	needle  string // folded text to find; "" is found wherever the field is
+	subject bool   // keyHeader: SUBJECT
+	address bool   // keyHeader: FROM, TO, CC or BCC
 	text    int    // index of a body search; see matcher
 }
 
@@ -206,7 +208,11 @@ func (p *searchParser) argument(name string) (*searchKey, error) {
 		}
 		return k, err
 	case "FROM", "TO", "CC", "BCC", "SUBJECT":
-		return p.textKey(keyHeader, strings.ToLower(name))
+		k, err := p.textKey(keyHeader, strings.ToLower(name))
+		if err == nil {
+			k.subject, k.address = name == "SUBJECT", name != "SUBJECT"
+		}
+		return k, err
 	case "HEADER":
 		field, err := d.AString()
 		if err != nil {

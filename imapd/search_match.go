@@ -216,7 +216,7 @@ func (m *matcher) text(k *searchKey) truth {
 		case err != nil:
 			return m.fail(err)
 		case k.kind == keyHeader:
-			return truthOf(headerContains(head, k.field, k.needle))
+			return truthOf(k.inHeader(head))
 		}
 		return sent(k, head)
 	}
@@ -253,21 +253,6 @@ func sent(k *searchKey, head []byte) truth {
 		dates = dates[end:]
 	}
 	return t
-}
-
-// headerContains reports whether a field of this name holds the text.
-func headerContains(head []byte, field, needle string) bool {
-	lines := message.HeaderFields(head, []string{field}, false)
-	for len(lines) > 0 {
-		end := fieldEnd(lines)
-		f := lines[:end]
-		lines = lines[end:]
-		_, value, ok := bytes.Cut(f, []byte{':'})
-		if ok && contains(message.DecodeHeader(bytes.TrimSpace(value)), needle) {
-			return true
-		}
-	}
-	return false
 }
 
 // fieldEnd is the length of the first field with its folded lines.
@@ -318,7 +303,7 @@ func (m *matcher) searchHeader(p *message.Part, finders []*finder) error {
 	}
 	for len(head) > 0 {
 		end := fieldEnd(head)
-		m.lines.feed(message.DecodeHeader(head[:end]), finders)
+		m.lines.feed(message.DecodeHeader(spaceFolds(head[:end])), finders)
 		head = head[end:]
 	}
 	return nil
