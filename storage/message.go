@@ -36,7 +36,6 @@ type Message struct {
 	text     io.ReaderAt
 	textSize int64
 
-	nul    bool   // it holds a NUL
 	small  []byte // the whole message, unless nil
 	marks  marks
 	zip    *compress.Reader

@@ -122,35 +122,53 @@ func (m *Message) readThrough(ctx context.Context) error {
 		return err
 	}
 	defer z.Close()
-	text := crlf.NewCRLFReader(z)
-	defer text.Clear()
+	var sizes interface {
+		Physical() int64
+		Virtual() int64
+	}
+	if m.info.Sizes.Virtual > smallSize {
+		// Nothing will be kept, so that it need not be turned.
+		var count crlf.Counter
+		sizes = &count
+		err = m.pump(ctx, io.TeeReader(z, &count), count.Mark, func([]byte) {})
+	} else {
+		text := crlf.NewCRLFReader(z)
+		defer text.Clear()
+		k := newKeeper(m.info.Sizes.Virtual, m.textSize)
+		sizes = text
+		if err = m.pump(ctx, text, text.Mark, k.add); err != nil {
+			k.drop()
+		}
+		m.small = k.buf
+	}
+	if err != nil {
+		return err
+	}
+	m.form.Verified = m.form.Verified || z.Verified()
+	m.sizes = mailbox.Sizes{Physical: sizes.Physical(), Virtual: sizes.Virtual(), Stored: m.stored.Size()}
+	return nil
+}
 
-	k := newKeeper(m.info.Sizes.Virtual, m.textSize)
+// pump reads a text to its end. mark is where it stands.
+func (m *Message) pump(ctx context.Context, text io.Reader, mark func() crlf.Mark, keep func([]byte)) error {
 	piece := make([]byte, 32<<10)
 	defer clear(piece)
 	for pieces := 0; ; pieces++ {
 		if pieces%32 == 0 && ctx.Err() != nil {
-			k.drop()
 			return ctx.Err()
 		}
 		if m.form.Compression == compress.None {
-			m.marks.add(text.Mark())
+			m.marks.add(mark())
 		}
 		n, err := text.Read(piece)
-		k.add(piece[:n])
-		m.nul = m.nul || bytes.IndexByte(piece[:n], 0) >= 0
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			k.drop()
+		keep(piece[:n])
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
 			return err
 		}
 	}
-	m.small = k.buf
-	m.form.Verified = m.form.Verified || z.Verified()
-	m.sizes = mailbox.Sizes{Physical: text.Physical(), Virtual: text.Virtual(), Stored: m.stored.Size()}
-	return nil
 }
 
 // decodeLimit bounds what a decoder gives out. Nothing comes out of an uncompressed
@@ -173,12 +191,29 @@ func (m *Message) checkSizes() (wrong bool, err error) {
 		// Maildir. One without a byte was cut, by a full disk or a crash; one with a NUL
 		// is no text but what is left of a stream that lost its magic.
 		plain := m.form.Header == nil && m.form.Compression == compress.None
-		if !plain || is.Stored == 0 || m.nul {
+		if !plain || is.Stored == 0 || m.holdsNUL() {
 			return false, fmt.Errorf("%w: physical %d, virtual %d, recorded %d and %d", errSize,
 				is.Physical, is.Virtual, was.Physical, was.Virtual)
 		}
 	}
 	return differs || was.Physical == mailbox.Unknown || was.Virtual == mailbox.Unknown, nil
+}
+
+// holdsNUL looks for a NUL in a message that is stored as it is. What cannot be read now has
+// been read before, and counts as one.
+func (m *Message) holdsNUL() bool {
+	piece := make([]byte, 32<<10)
+	defer clear(piece)
+	text := io.NewSectionReader(m.text, 0, m.textSize)
+	for {
+		n, err := text.Read(piece)
+		switch {
+		case bytes.IndexByte(piece[:n], 0) >= 0:
+			return true
+		case err != nil:
+			return err != io.EOF
+		}
+	}
 }
 
 // A keeper keeps a text as long as it is small.

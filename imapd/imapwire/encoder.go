@@ -90,6 +90,14 @@ func (e *Encoder) room() *[]byte {
 // Write adds octets as they are: the contents of a literal. It never fails; see Err.
 func (e *Encoder) Write(p []byte) (int, error) {
 	n := len(p)
+	if n >= flushAt {
+		// Large enough to go by itself, without a copy.
+		e.write()
+		if e.err == nil {
+			_, e.err = e.w.Write(p)
+		}
+		return n, nil
+	}
 	for len(p) > 0 {
 		b := e.room()
 		k := min(len(p), max(flushAt-len(*b), 1))

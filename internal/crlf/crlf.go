@@ -36,6 +36,15 @@ func (c *Counter) add(p []byte) {
 	}
 	c.physical += int64(len(p))
 	c.virtual += int64(len(p))
+	if bytes.IndexByte(p, '\r') < 0 {
+		// As nearly all mail is stored.
+		c.virtual += int64(bytes.Count(p, lf))
+		if c.cr && p[0] == '\n' {
+			c.virtual--
+		}
+		c.cr = false
+		return
+	}
 	for rest, cr := p, c.cr; ; {
 		i := bytes.IndexByte(rest, '\n')
 		if i < 0 {
@@ -51,6 +60,11 @@ func (c *Counter) add(p []byte) {
 	}
 	c.cr = p[len(p)-1] == '\r'
 }
+
+var lf = []byte{'\n'}
+
+// Mark is the place after what was counted.
+func (c *Counter) Mark() Mark { return Mark{c.physical, c.virtual, c.cr} }
 
 // Physical is the number of bytes counted.
 func (c *Counter) Physical() int64 { return c.physical }
@@ -147,7 +161,7 @@ func (l *LFWriter) Clear() { clear(l.buf[:cap(l.buf)]) }
 type CRLFReader struct {
 	r     io.Reader
 	count Counter
-	buf   [4 << 10]byte
+	buf   [32 << 10]byte
 	next  []byte // part of buf not yet given out
 	given int64  // bytes given out
 	cr    bool   // the last byte given out was a CR
@@ -192,28 +206,49 @@ func (c *CRLFReader) Read(p []byte) (int, error) {
 		c.next, c.err = c.buf[:n], err
 		c.count.add(c.next)
 	}
-	n := 0
-	defer func() { c.given += int64(n) }()
+	n := c.turn(p)
+	c.given += int64(n)
+	return n, nil
+}
+
+// turn fills p from what has been read, a line at a time.
+func (c *CRLFReader) turn(p []byte) (n int) {
 	for n < len(p) && len(c.next) > 0 {
-		if c.next[0] == '\n' {
-			if !c.cr {
-				// The CR comes first; the LF, still waiting, is then not bare any more.
-				p[n] = '\r'
-				n, c.cr = n+1, true
-				continue
+		i := bytes.IndexByte(c.next, '\n')
+		switch room := len(p) - n; {
+		case i == 0 && room < 2:
+			return n + c.lineEnd(p[n:])
+		case i < 0 || i+2 > room:
+			// A line's end is not here, or there is no room for all of it.
+			line := c.next
+			if i > 0 {
+				line = line[:i]
 			}
-			p[n] = '\n'
-			n, c.cr, c.next = n+1, false, c.next[1:]
+			k := copy(p[n:], line)
+			n, c.cr, c.next = n+k, line[k-1] == '\r', c.next[k:]
 			continue
 		}
-		run := c.next[:min(len(c.next), len(p)-n)]
-		if i := bytes.IndexByte(run, '\n'); i >= 0 {
-			run = run[:i]
+		copy(p[n:], c.next[:i])
+		n += i
+		if i > 0 && c.next[i-1] != '\r' || i == 0 && !c.cr {
+			p[n] = '\r'
+			n++
 		}
-		copy(p[n:], run)
-		n, c.next, c.cr = n+len(run), c.next[len(run):], run[len(run)-1] == '\r'
+		p[n] = '\n'
+		n, c.cr, c.next = n+1, false, c.next[i+1:]
 	}
-	return n, nil
+	return n
+}
+
+// lineEnd gives out one byte of the line end that comes next. After a CR that was put before
+// it, the LF, still waiting, is not bare any more.
+func (c *CRLFReader) lineEnd(p []byte) int {
+	if !c.cr {
+		p[0], c.cr = '\r', true
+		return 1
+	}
+	p[0], c.cr, c.next = '\n', false, c.next[1:]
+	return 1
 }
 
 // Physical is the number of bytes read from below so far.
