@@ -12,6 +12,7 @@ var capabilities = strings.Fields(`
 	IDLE NOTIFY
 	NAMESPACE LIST-EXTENDED LIST-STATUS CHILDREN SPECIAL-USE STATUS=SIZE
 	UIDPLUS UNSELECT MOVE BINARY MULTIAPPEND CATENATE REPLACE
+	CONDSTORE QRESYNC
 	ESEARCH SEARCHRES WITHIN
 	SORT SORT=DISPLAY ESORT
 	THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT
@@ -59,6 +60,7 @@ func (s *session) capability(*call) error {
 // enable is ENABLE (RFC 5161). What is unknown is ignored.
 func (s *session) enable(*call) error {
 	var on []string
+	var condstore, qresync bool
 	for {
 		if err := s.dec.SP(); err != nil {
 			return err
@@ -75,10 +77,20 @@ func (s *session) enable(*call) error {
 		case "UTF8=ACCEPT":
 			s.enc.UTF8 = true
 			on = append(on, "UTF8=ACCEPT")
+		case "CONDSTORE", "QRESYNC":
+			on = append(on, name)
+			condstore = true
+			qresync = qresync || name == "QRESYNC"
 		}
 		if s.dec.AtEnd() {
 			break
 		}
+	}
+	if condstore {
+		if err := s.enableCondstore(); err != nil {
+			return err
+		}
+		s.qresync = s.qresync || qresync // RFC 7162 section 3.2.3: QRESYNC is CONDSTORE and more
 	}
 	s.enc.Raw("* ENABLED")
 	for _, n := range on {

@@ -20,12 +20,28 @@ func (s *session) fetch(c *call) error {
 	if err != nil {
 		return err
 	}
+	mod, err := s.fetchModifiers(c)
+	if err != nil {
+		return err
+	}
 	if err := s.dec.End(); err != nil {
 		return err
 	}
 	indices, err := s.indices(set, c.uid)
 	if err != nil {
 		return err
+	}
+	if mod.given {
+		items = mod.addItem(items)
+		indices = slices.DeleteFunc(indices, func(i int) bool { return s.box.view.At(i).ModSeq <= mod.since })
+	}
+	if slices.ContainsFunc(items, isModSeq) {
+		if err := s.needModSeqs(); err != nil {
+			return err
+		}
+	}
+	if mod.vanished {
+		s.writeVanished(" (EARLIER) ", s.vanishedSince(mod.since, s.uidRange(set), 0))
 	}
 	if c.uid && items[0].kind != itemUID {
 		items = slices.DeleteFunc(items, func(i fetchItem) bool { return i.kind == itemUID })
@@ -107,7 +123,12 @@ func (f *fetching) message(index int) error {
 	}
 	if f.seen && !noted && msg.Flags.System&mailbox.Seen == 0 {
 		f.marked = append(f.marked, msg.UID)
-		f.showSeen(msg)
+		// To a client that keeps modseqs, announce tells UID, MODSEQ and FLAGS together when
+		// the flag is set (RFC 7162 section 3.2.4): flags that are told before, without their
+		// modseq, could be undone by a crash, and the client would not hear of that.
+		if !f.modSeqsOn() {
+			f.showSeen(msg)
+		}
 	}
 	return f.write(index)
 }
@@ -160,13 +181,15 @@ func (f *fetching) finish(c *call) error {
 		if _, err := f.box.box.SetFlags(f.ctx, f.marked, change); err != nil {
 			// The client was told otherwise.
 			for _, uid := range f.marked {
-				if i, ok := f.box.view.Find(uid); ok {
+				if i, ok := f.box.view.Find(uid); ok && !f.modSeqsOn() {
 					f.writeFlags(i, f.box.view.At(i), c.uid)
 				}
 			}
 			return err
 		}
-		c.silent = &silence{f.marked, change}
+		if !f.modSeqsOn() {
+			c.silent = &silence{f.marked, change}
+		}
 	}
 	switch {
 	case len(f.unread.list) > 0:

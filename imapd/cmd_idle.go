@@ -21,7 +21,7 @@ func (s *session) idle(c *call) error {
 		// Before the first look: what changes after it wakes.
 		defer s.box.box.Watch(s.conn.wake)()
 	}
-	if err := s.announce(c); err != nil {
+	if err := s.announceIdle(c, true); err != nil {
 		return err
 	}
 	s.conn.wait(true)
@@ -42,7 +42,7 @@ func (s *session) idle(c *call) error {
 			told = time.Now()
 			s.enc.Raw("* OK Still here").CRLF()
 		}
-		if err := s.announceIdle(c); err != nil {
+		if err := s.announceIdle(c, false); err != nil {
 			return err
 		}
 		if s.notify != nil {
@@ -59,12 +59,13 @@ func (s *session) idle(c *call) error {
 	return nil
 }
 
-// announceIdle tells a change at once. Whoever woke us has made the new view; where there is
-// none, the mailbox may be gone.
-func (s *session) announceIdle(c *call) error {
+// announceIdle tells a change at once, with HIGHESTMODSEQ where the end of a command would
+// have it. Whoever woke us has made the new view; where there is none, the mailbox may be
+// gone.
+func (s *session) announceIdle(c *call, fresh bool) error {
 	looked := *c
 	cmd := *c.command
-	cmd.fresh = s.box != nil && s.box.box.View() == s.box.view
+	cmd.fresh = fresh || s.box != nil && s.box.box.View() == s.box.view
 	looked.command = &cmd
-	return s.announce(&looked)
+	return s.announceNow(&looked)
 }

@@ -41,6 +41,11 @@ func (s *session) notifyCommand(c *call) error {
 	if p.unsupported {
 		return no(supportedEvents, "Some of the events are not supported.")
 	}
+	if slices.ContainsFunc(p.n.items, isModSeq) {
+		if err := s.enableCondstore(); err != nil {
+			return err
+		}
+	}
 	// What has happened up to now is told by the old rules.
 	if err := s.announce(c); err != nil {
 		return err
@@ -220,6 +225,9 @@ func (s *session) fetchNew(n int) error {
 		return nil
 	}
 	f := &fetching{session: s, items: s.notify.items}
+	if s.box.modseqs.none {
+		f.items = slices.DeleteFunc(slices.Clone(f.items), isModSeq)
+	}
 	for _, i := range f.items {
 		f.text = f.text || i.needsText()
 	}

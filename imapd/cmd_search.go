@@ -29,7 +29,7 @@ func (s *session) search(c *call) (err error) {
 			return err
 		}
 	}
-	program, err := s.searchProgram(p)
+	program, err := s.searchProgram(c, p)
 	if err != nil {
 		return err
 	}
@@ -43,8 +43,9 @@ func (s *session) search(c *call) (err error) {
 	return nil
 }
 
-// searchProgram reads the keys up to the end of the command.
-func (s *session) searchProgram(p *searchParser) (*searchKey, error) {
+// searchProgram reads the keys up to the end of the command, and notes in the call what
+// they mean for its answer.
+func (s *session) searchProgram(c *call, p *searchParser) (*searchKey, error) {
 	program, err := p.all()
 	if err != nil {
 		return nil, err
@@ -53,6 +54,13 @@ func (s *session) searchProgram(p *searchParser) (*searchKey, error) {
 		return nil, err
 	}
 	sortKeys(program)
+	c.numbers = program.uses(keySet)
+	if program.uses(keyModSeq) {
+		c.modseq = true
+		if err := s.needModSeqs(); err != nil {
+			return nil, err
+		}
+	}
 	return program, nil
 }
 

@@ -66,7 +66,7 @@ func (s *session) examine(*call) error { return s.selectMailbox(true) }
 // selectMailbox leaves the selected mailbox and opens another. The view of that moment is
 // what the client is told; all later changes are told as differences from it.
 func (s *session) selectMailbox(readOnly bool) error {
-	name, err := s.nameArg()
+	name, params, err := s.selectArgs()
 	if syntaxOnly(err) {
 		return err
 	}
@@ -77,6 +77,12 @@ func (s *session) selectMailbox(readOnly bool) error {
 	}
 	if err != nil {
 		return err
+	}
+	if params.condstore {
+		// Before it is opened: HIGHESTMODSEQ comes with what is told of it in any case.
+		if err := s.enableCondstore(); err != nil {
+			return err
+		}
 	}
 	b, err := s.login.Open(s.ctx, name, readOnly)
 	if err != nil {
@@ -92,10 +98,35 @@ func (s *session) selectMailbox(readOnly bool) error {
 	s.state = selectedState
 	s.box.reader.box = b
 	s.describe(name)
+	if params.resync != nil {
+		s.resync(params.resync)
+	}
 	if s.box.readOnly {
 		return ok("READ-ONLY", "Mailbox opened read-only.")
 	}
 	return ok("READ-WRITE", "Mailbox opened.")
+}
+
+// selectArgs reads the name and the parameters of SELECT.
+func (s *session) selectArgs() (name string, p selectParams, err error) {
+	if err = s.dec.SP(); err != nil {
+		return
+	}
+	if err = s.mailboxName(&name)(); err != nil {
+		return
+	}
+	if !s.dec.AtEnd() {
+		if err = s.dec.SP(); err != nil {
+			return
+		}
+		if p, err = s.selectParams(); err != nil {
+			return
+		}
+	}
+	if err = s.dec.End(); err != nil {
+		return
+	}
+	return name, p, s.decodeName(&name)
 }
 
 // describe sends what SELECT tells of a mailbox.
@@ -115,6 +146,7 @@ func (s *session) describe(name string) {
 	}
 	s.writeStatus("*", &status{"OK", "UIDVALIDITY " + itoa(int64(v.UIDValidity)), "UIDs valid."})
 	s.writeStatus("*", &status{"OK", "UIDNEXT " + itoa(int64(v.UIDNext)), "Predicted next UID."})
+	s.openModSeqs()
 	if s.rev2 {
 		s.enc.Raw("* LIST () ")
 		s.writeSeparator()

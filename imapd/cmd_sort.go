@@ -42,7 +42,7 @@ func (s *session) sort(c *call) (err error) {
 	if err != nil {
 		return err
 	}
-	program, err := s.searchCriteria(p)
+	program, err := s.searchCriteria(c, p)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (s *session) sortCriteria() ([]*sortColumn, error) {
 
 // searchCriteria reads a charset and the keys up to the end of the command, as SORT and
 // THREAD have them.
-func (s *session) searchCriteria(p *searchParser) (*searchKey, error) {
+func (s *session) searchCriteria(c *call, p *searchParser) (*searchKey, error) {
 	if err := s.dec.SP(); err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (s *session) searchCriteria(p *searchParser) (*searchKey, error) {
 	if err := s.dec.SP(); err != nil {
 		return nil, err
 	}
-	return s.searchProgram(p)
+	return s.searchProgram(c, p)
 }
 
 // A sortColumn holds one criterion's keys of all messages found, as numbers or as texts.

@@ -1,13 +1,14 @@
 package imapd
 
 import (
+	"errors"
 	"slices"
 
 	"mailcrypt/mailbox"
 )
 
 // statusNames are in the order in which STATUS answers, as Dovecot has it.
-var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "DELETED-STORAGE", "SIZE", "APPENDLIMIT"}
+var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "DELETED", "DELETED-STORAGE", "SIZE", "APPENDLIMIT"}
 
 // status is STATUS (RFC 9051 section 6.3.11). Dovecot calls it a client bug to ask about the
 // selected mailbox; clients do, and get an answer.
@@ -52,6 +53,11 @@ func (s *session) statusItems() ([]string, error) {
 
 // statusResponse sends STATUS of one mailbox.
 func (s *session) statusResponse(name string, items []string) error {
+	if slices.Contains(items, "HIGHESTMODSEQ") {
+		if err := s.enableCondstore(); err != nil {
+			return err
+		}
+	}
 	b, err := s.login.Open(s.ctx, name, true)
 	if err != nil {
 		return err
@@ -115,6 +121,8 @@ func (s *session) statusValue(b box, v *mailbox.View, item string) string {
 		return itoa(s.totalSize(b, v, 0))
 	case "DELETED-STORAGE":
 		return itoa(s.totalSize(b, v, mailbox.Deleted)) // RFC 9208 section 4.1.4
+	case "HIGHESTMODSEQ":
+		return formatModSeq(s.statusModSeq(b, v))
 	default: // APPENDLIMIT
 		if limit := s.login.AppendLimit(); limit > 0 {
 			return itoa(limit)
@@ -141,4 +149,19 @@ func (s *session) totalSize(b box, v *mailbox.View, flags mailbox.SystemFlags) i
 		total += size
 	}
 	return total
+}
+
+// statusModSeq is HIGHESTMODSEQ, 0 where no modseq may be told (RFC 7162 section 3.1.7). Of the
+// selected mailbox it is what the client was told of that.
+func (s *session) statusModSeq(b box, v *mailbox.View) mailbox.ModSeq {
+	if err := b.SyncModSeqs(s.ctx); err != nil {
+		if !errors.Is(err, mailbox.ErrNoModSeqs) {
+			s.log.Error("storing modseqs", "err", err)
+		}
+		return 0
+	}
+	if m := s.box; m != nil && m.view.GUID == v.GUID {
+		return min(m.modseqs.told, v.HighestModSeq)
+	}
+	return v.HighestModSeq
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"mailcrypt/imapd/imapwire"
 	"mailcrypt/mailbox"
 )
 
@@ -14,7 +15,7 @@ const (
 	maxKeywords = 100
 )
 
-// store is STORE and UID STORE.
+// store is STORE and UID STORE, conditional where it says UNCHANGEDSINCE.
 func (s *session) store(c *call) error {
 	set, err := s.setArg()
 	if err != nil {
@@ -28,6 +29,12 @@ func (s *session) store(c *call) error {
 	if err != nil {
 		return err
 	}
+	conditional := change.UnchangedSince != nil
+	if conditional {
+		if err := s.needModSeqs(); err != nil {
+			return err
+		}
+	}
 	if s.box.readOnly {
 		return mailbox.ErrReadOnly
 	}
@@ -35,34 +42,79 @@ func (s *session) store(c *call) error {
 		return nil
 	}
 	uids := s.uidsAt(indices)
-	if _, err := s.box.box.SetFlags(s.ctx, uids, change); err != nil {
+	modified, err := s.changeFlags(uids, change)
+	if err != nil {
 		return err
 	}
+	if s.condstore {
+		if err := s.showModSeqs(); err != nil {
+			return err
+		}
+	}
+	done := uids
+	if len(modified) > 0 {
+		done = slices.DeleteFunc(slices.Clone(uids), func(uid mailbox.UID) bool {
+			_, refused := slices.BinarySearch(modified, uid)
+			return refused
+		})
+	}
 	now := s.box.box.View()
-	gone := false
-	c.silent = &silence{uids, change}
-	for k, i := range indices {
-		msg := now.Get(uids[k])
+	c.silent = &silence{done, change}
+	gone := s.answerStore(c, now, uids, silent, conditional)
+	if !silent || conditional {
+		// What was just written needs no repetition.
+		s.adopt(now, done)
+	}
+	return s.storeStatus(c, modified, gone)
+}
+
+// answerStore sends a FETCH response for every message that was to change, did it or not;
+// announce tells then what others changed, of messages that were refused too. A silent
+// change is answered only where it was conditional, with the modseq: RFC 7162 section 3.1.3. It
+// reports whether a message is gone.
+func (s *session) answerStore(c *call, now *mailbox.View, uids []mailbox.UID, silent, conditional bool) (gone bool) {
+	for _, uid := range uids {
+		msg := now.Get(uid)
 		if msg == nil {
 			gone = true
 			continue
 		}
-		if silent {
+		if _, done := slices.BinarySearch(c.silent.uids, uid); !done || silent && !conditional {
 			s.announceKeywords(msg.Flags.Keywords)
-		} else {
-			// Every message of the set is answered, changed or not; announce tells then
-			// what others changed.
-			s.writeFlags(i, msg, c.uid)
+			continue
+		}
+		i, _ := s.box.view.Find(uid)
+		if silent && c.silent.covers(s.box.view.At(i), msg) {
+			s.writeModSeq(i, msg)
+			continue
+		}
+		s.writeFlags(i, msg, c.uid || s.condstore)
+	}
+	return gone
+}
+
+// storeStatus is the end of STORE. RFC 7162 section 3.1.3 has NO where messages were refused and
+// others are gone (example 11), and OK where they were only refused.
+func (s *session) storeStatus(c *call, modified []mailbox.UID, gone bool) error {
+	if len(modified) == 0 {
+		if gone {
+			return ok("EXPUNGEISSUED", "Some of the messages no longer exist.")
+		}
+		return nil
+	}
+	numbers := make([]uint32, len(modified))
+	for k, uid := range modified {
+		numbers[k] = uint32(uid)
+		if !c.uid {
+			i, _ := s.box.view.Find(uid)
+			numbers[k] = uint32(i + 1)
 		}
 	}
-	if !silent {
-		// What was just written needs no repetition.
-		s.adopt(now, uids)
-	}
+	code := string(imapwire.AppendSet([]byte("MODIFIED "), numbers))
 	if gone {
-		return ok("EXPUNGEISSUED", "Some of the messages no longer exist.")
+		return no(code, "Some of the messages no longer exist.")
 	}
-	return nil
+	return ok(code, "Conditional store failed.")
 }
 
 // adopt takes the state of messages that the client has just been told into the
@@ -84,6 +136,14 @@ func (s *session) storeArgs() (change mailbox.FlagChange, silent bool, err error
 	d := s.dec
 	if err = d.SP(); err != nil {
 		return
+	}
+	if d.Peek() == '(' {
+		if change.UnchangedSince, err = storeModifiers(d); err != nil {
+			return
+		}
+		if err = d.SP(); err != nil {
+			return
+		}
 	}
 	change.Op = mailbox.ReplaceFlags
 	switch {

@@ -23,7 +23,7 @@ func (s *session) thread(c *call) error {
 	if !slices.Contains([]string{"REFERENCES", "REFS", "ORDEREDSUBJECT"}, algorithm) {
 		return bad("Unknown thread algorithm.")
 	}
-	program, err := s.searchCriteria(&searchParser{d: s.dec})
+	program, err := s.searchCriteria(c, &searchParser{d: s.dec})
 	if err != nil {
 		return err
 	}

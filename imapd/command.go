@@ -26,6 +26,10 @@ type call struct {
 	uid bool // the numbers of the command are UIDs
 	// silent are messages whose change the client knows already; see announce.
 	silent *silence
+	// numbers says that the command used message numbers in spite of its name: UID SEARCH
+	// with them must not be answered with VANISHED (RFC 7162 section 3.2.10.2).
+	numbers bool
+	modseq  bool // the command searched by modseq, and its result says one
 }
 
 // commandTable lists every command. Extensions add rows.
@@ -114,7 +118,7 @@ func (s *session) command() error {
 	if fatal == nil && c.command != nil && st.kind != "BAD" {
 		fatal = s.announce(c)
 	}
-	s.writeStatus(c.tag, st)
+	s.writeStatus(c.tag, s.endModSeqs(st))
 	if err := s.enc.Flush(); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type fakeUser struct {
 	reading    func()                     // called where a message is opened
 	copying    func(context.Context)      // called at the start of a copy
 	faults     func(storagetest.Op) error // of the mailboxes opened from here on
+	noModSeqs  atomic.Pointer[error]      // why modseqs cannot be stored
+	forgetful  atomic.Bool                // which messages were expunged is not known
 	aborted    int
 	committed  int
 }
@@ -81,6 +84,20 @@ type fakeBox struct {
 
 func (b *fakeBox) Name() string   { return b.name }
 func (b *fakeBox) ReadOnly() bool { return b.readOnly }
+
+func (b *fakeBox) SyncModSeqs(ctx context.Context) error {
+	if err := b.user.noModSeqs.Load(); err != nil {
+		return *err
+	}
+	return b.Backend.SyncModSeqs(ctx)
+}
+
+func (b *fakeBox) Expunged(ctx context.Context, since mailbox.ModSeq) ([]mailbox.UID, bool, error) {
+	if b.user.forgetful.Load() {
+		return nil, false, nil
+	}
+	return b.Backend.Expunged(ctx, since)
+}
 
 func (b *fakeBox) Read(ctx context.Context, uid mailbox.UID) (content, error) {
 	b.user.mu.Lock()

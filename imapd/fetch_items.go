@@ -22,6 +22,7 @@ const (
 	itemFlags
 	itemInternalDate
 	itemSize
+	itemModSeq
 	itemEnvelope
 	itemBody
 	itemBodyStructure
@@ -64,6 +65,7 @@ var simpleItems = map[string][]fetchItem{
 	"FLAGS":         {{kind: itemFlags, name: "FLAGS"}},
 	"INTERNALDATE":  {{kind: itemInternalDate, name: "INTERNALDATE"}},
 	"RFC822.SIZE":   {{kind: itemSize, name: "RFC822.SIZE"}},
+	"MODSEQ":        {{kind: itemModSeq, name: "MODSEQ"}},
 	"ENVELOPE":      {{kind: itemEnvelope, name: "ENVELOPE"}},
 	"BODY":          {{kind: itemBody, name: "BODY"}},
 	"BODYSTRUCTURE": {{kind: itemBodyStructure, name: "BODYSTRUCTURE"}},

@@ -45,6 +45,7 @@ func (s *session) value(msg *mailbox.Message, item *fetchItem) (fetchValue, erro
 			return v, err
 		}
 		v.text = []byte(itoa(size))
+	case itemModSeq: // written from the message
 	case itemEnvelope, itemBody, itemBodyStructure:
 		root, err := s.box.reader.structure()
 		if err != nil {
@@ -165,6 +166,10 @@ func (v *fetchValue) setRange(msg io.ReaderAt, start, end int64) {
 func (v *fetchValue) write(s *session) error {
 	if v.item.kind == itemFlags {
 		s.flagsItem(v.msg, v.flags)
+		return nil
+	}
+	if v.item.kind == itemModSeq {
+		s.modSeqItem(v.msg.ModSeq)
 		return nil
 	}
 	s.enc.Raw(v.item.name).SP()

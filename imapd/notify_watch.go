@@ -153,7 +153,7 @@ func (s *session) notifySelected(woken bool) error {
 	cmd := notifyCall
 	cmd.expunge = n.immediate
 	cmd.fresh = same // it may be gone
-	return s.announce(&call{command: &cmd})
+	return s.announceNow(&call{command: &cmd})
 }
 
 // notifyOthers tells of names and of mailboxes that are not selected.
@@ -241,6 +241,9 @@ func (s *session) tellBox(name string, b *notedBox) {
 	case b.events&flagChange != 0 && is.unseen != was.unseen:
 		items = []string{"UNSEEN"}
 	}
+	if s.condstore && (len(items) > 0 || b.events&flagChange != 0 && is.modseq != was.modseq) {
+		items = append(items, "HIGHESTMODSEQ") // RFC 5465 section 5
+	}
 	if len(items) > 0 {
 		s.writeStatusItems(b.box, v, name, items)
 	}
@@ -252,7 +255,11 @@ func (s *session) tellAll() {
 		b := s.notify.boxes[name]
 		v := b.box.View()
 		if s.box == nil || s.box.view.GUID != v.GUID {
-			s.writeStatusItems(b.box, v, name, []string{"MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"})
+			items := []string{"MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"}
+			if s.condstore {
+				items = append(items, "HIGHESTMODSEQ")
+			}
+			s.writeStatusItems(b.box, v, name, items)
 		}
 		b.told = summarize(v)
 	}

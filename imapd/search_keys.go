@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ const (
 	keyUnflag  // system flags, not set
 	keyKeyword // a keyword
 	keyRecent
+	keyModSeq // RFC 7162
 	keyBefore // INTERNALDATE by days
 	keyOn
 	keySince
@@ -184,6 +186,8 @@ func (p *searchParser) argument(name string) (*searchKey, error) {
 		return &searchKey{kind: kind, number: n}, err
 	}
 	switch name {
+	case "MODSEQ":
+		return p.modSeq()
 	case "NOT":
 		k, err := p.nested()
 		return &searchKey{kind: keyNot, sub: []*searchKey{k}}, err
@@ -228,6 +232,32 @@ func (p *searchParser) argument(name string) (*searchKey, error) {
 		return p.textKey(keyText, "")
 	}
 	return nil, bad("Unknown search key.")
+}
+
+// modSeq reads the arguments of MODSEQ. Entry and type of entry choose among the modseqs of a
+// message's flags; it has but one, so they say nothing (RFC 7162 section 3.1.5).
+func (p *searchParser) modSeq() (*searchKey, error) {
+	d := p.d
+	if c := d.Peek(); c < '0' || c > '9' {
+		entry, err := d.AString()
+		if err != nil {
+			return nil, err
+		}
+		if len(entry) < len("/flags/") || !strings.EqualFold(string(entry[:len("/flags/")]), "/flags/") {
+			return nil, bad("Invalid MODSEQ entry.")
+		}
+		if err := d.SP(); err != nil {
+			return nil, err
+		}
+		if !d.TryWord("all") && !d.TryWord("priv") && !d.TryWord("shared") {
+			return nil, bad("Invalid MODSEQ type.")
+		}
+		if err := d.SP(); err != nil {
+			return nil, err
+		}
+	}
+	n, err := modSeqArg(d)
+	return &searchKey{kind: keyModSeq, number: int64(n)}, err
 }
 
 // nested reads the key of NOT or OR, which can be deep without parentheses.
@@ -281,4 +311,9 @@ func charsetFor(name string) (encoding.Encoding, bool) {
 	}
 	e, err := htmlindex.Get(name)
 	return e, err == nil
+}
+
+// uses reports whether a program holds a key of a kind.
+func (k *searchKey) uses(kind keyKind) bool {
+	return k.kind == kind || slices.ContainsFunc(k.sub, func(sub *searchKey) bool { return sub.uses(kind) })
 }

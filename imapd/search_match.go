@@ -110,6 +110,8 @@ func (m *matcher) eval(k *searchKey) truth {
 		return truthOf(m.msg.Flags.HasKeyword(k.keyword))
 	case keyRecent:
 		return truthOf(m.isRecent(m.msg))
+	case keyModSeq:
+		return truthOf(m.msg.ModSeq >= mailbox.ModSeq(k.number))
 	case keyLarger, keySmaller:
 		return m.size(k)
 	case keyBefore, keyOn, keySince, keyOlder, keyYounger, keySavedBefore, keySavedOn, keySavedSince:

@@ -1,6 +1,9 @@
 package imapd
 
-import "mailcrypt/imapd/imapwire"
+import (
+	"mailcrypt/imapd/imapwire"
+	"mailcrypt/mailbox"
+)
 
 // searchReturn are the result options of SEARCH and SORT (RFC 4731, RFC 5182, RFC 5267,
 // RFC 9394).
@@ -115,11 +118,15 @@ func (s *session) writeResult(c *call, name string, ret *searchReturn, result []
 		for _, i := range result {
 			s.enc.SP().Number(int64(number(i)))
 		}
+		if n := s.resultModSeq(c, ret, result); n > 0 {
+			s.enc.Raw(" (MODSEQ ").Raw(formatModSeq(n)).Raw(")")
+		}
 		s.enc.CRLF()
 		return
 	}
 	all := ret.all || !ret.given
-	if !ret.min && !ret.max && !ret.count && !all && ret.partial == nil {
+	modseq := s.resultModSeq(c, ret, result)
+	if !ret.min && !ret.max && !ret.count && !all && ret.partial == nil && modseq == 0 {
 		return // SAVE alone has no response (RFC 5182 section 2.1)
 	}
 	set := func(some []int) {
@@ -157,7 +164,22 @@ func (s *session) writeResult(c *call, name string, ret *searchReturn, result []
 	if ret.count {
 		s.enc.Raw(" COUNT ").Number(int64(len(result)))
 	}
+	if modseq > 0 {
+		s.enc.Raw(" MODSEQ ").Raw(formatModSeq(modseq))
+	}
 	s.enc.CRLF()
+}
+
+// resultModSeq is the highest modseq of what a result names, where the command searched by
+// modseq: RFC 7162 sections 3.1.6, 3.1.9 and 3.1.10, and with options RFC 4731 section 3.2. 0 is none.
+func (s *session) resultModSeq(c *call, ret *searchReturn, result []int) (highest mailbox.ModSeq) {
+	if !c.modseq {
+		return 0
+	}
+	for _, i := range ret.kept(result) {
+		highest = max(highest, s.box.view.At(i).ModSeq)
+	}
+	return highest
 }
 
 // A partialRange is the argument of PARTIAL (RFC 9394 section 4): places in a result,

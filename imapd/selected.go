@@ -26,7 +26,8 @@ type selected struct {
 	saved    []mailbox.UID     // the search result "$"
 	synced   time.Time         // when the store was last looked at
 	reader   reader            // the message that was read last
-	stop     func()            // ends the watch for NOTIFY; nil without
+	modseqs  modSeqs
+	stop     func() // ends the watch for NOTIFY; nil without
 }
 
 // unwatch ends the watch over the mailbox.
@@ -89,8 +90,16 @@ func (s *session) announce(c *call) error {
 	if next == m.view {
 		return nil
 	}
-	expunge := c.command.expunge && (s.wants(messageExpunge) || c.removes())
-	return s.announceView(next, expunge, c.uid, c.silent)
+	if s.condstore {
+		if err := s.showModSeqs(); err != nil {
+			// A change that is told without its modseq could be undone by a crash, and
+			// the client would never hear of that. It waits.
+			s.logFailure(c, err)
+			return nil
+		}
+	}
+	expunge := c.command.expunge && !c.numbers && (s.wants(messageExpunge) || c.removes())
+	return s.announceView(next, expunge, c.uid || s.condstore, c.silent)
 }
 
 // announceView makes next the announced view, except for expunged messages where
@@ -101,7 +110,7 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 	var gone []mailbox.UID
 	var numbers []int // of gone
 	var replaced []*mailbox.Message
-	added, misplaced, fewerRecent := 0, false, false
+	added, held, lost, fewerRecent := 0, false, false, false
 	last := mailbox.UID(0)
 	if n := old.Len(); n > 0 {
 		last = old.At(n - 1).UID
@@ -110,7 +119,7 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 		switch ch.Kind {
 		case mailbox.Expunged:
 			if !expunge {
-				misplaced = true
+				held = true
 				continue
 			}
 			gone, numbers = append(gone, ch.Old.UID), append(numbers, ch.Index+1)
@@ -119,27 +128,20 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 			m.reader.forget(ch.Old.UID)
 		case mailbox.Changed:
 			replaced = append(replaced, ch.New)
-			if !withoutRecent(ch.Old.Flags).Equal(withoutRecent(ch.New.Flags)) && !quiet.covers(ch.Old, ch.New) &&
-				s.wants(flagChange) {
-				i, _ := old.Find(ch.Old.UID) // the client still counts what is gone
-				s.writeFlags(i, ch.New, withUID)
-			}
+			s.tellChange(old, ch, withUID, quiet)
 		case mailbox.Added:
 			// A message number cannot be inserted. Such a message waits for the next SELECT.
 			if ch.New.UID <= last || !s.wants(messageNew) {
-				misplaced = true
+				lost = true
 				continue
 			}
 			replaced = append(replaced, ch.New)
 			added++
 		}
 	}
-	// As Dovecot: flags, then what is gone from the end on, so that no number changes before
-	// it was said, then what is new.
-	for _, n := range slices.Backward(numbers) {
-		s.enc.Raw("* ").Number(int64(n)).Raw(" EXPUNGE").CRLF()
-	}
-	if misplaced {
+	// As Dovecot: flags, then what is gone, then what is new.
+	s.tellGone(gone, numbers)
+	if held || lost {
 		m.view = old.Remove(next.HighestModSeq, gone...).Replace(replaced...)
 	} else {
 		m.view = next
@@ -151,7 +153,41 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 	if added > 0 || fewerRecent {
 		s.writeRecent()
 	}
-	return s.fetchNew(added)
+	if err := s.fetchNew(added); err != nil {
+		return err
+	}
+	m.modseqs.advance(next.HighestModSeq, len(gone) > 0, held, lost)
+	return nil
+}
+
+// tellChange tells of a message whose flags or modseq have changed.
+func (s *session) tellChange(old *mailbox.View, ch mailbox.Change, withUID bool, quiet *silence) {
+	own := quiet.covers(ch.Old, ch.New)
+	known := own || withoutRecent(ch.Old.Flags).Equal(withoutRecent(ch.New.Flags))
+	if known && (!s.modSeqsOn() || ch.Old.ModSeq == ch.New.ModSeq) {
+		return
+	}
+	i, _ := old.Find(ch.Old.UID) // the client still counts what is gone
+	switch {
+	case own:
+		s.writeModSeq(i, ch.New)
+	case s.wants(flagChange):
+		s.writeFlags(i, ch.New, withUID)
+	default:
+		s.box.modseqs.missed = true
+	}
+}
+
+// tellGone sends VANISHED, or EXPUNGE from the end on, so that no number changes before it
+// was said.
+func (s *session) tellGone(uids []mailbox.UID, numbers []int) {
+	if s.vanishing() {
+		s.writeVanished(" ", uidRanges(uids))
+		return
+	}
+	for _, n := range slices.Backward(numbers) {
+		s.enc.Raw("* ").Number(int64(n)).Raw(" EXPUNGE").CRLF()
+	}
 }
 
 // claimRecent makes new messages \Recent in this session and in no other. EXAMINE leaves
@@ -209,6 +245,10 @@ func (s *session) writeFlags(i int, msg *mailbox.Message, withUID bool) {
 	s.enc.Raw("* ").Number(int64(i + 1)).Raw(" FETCH (")
 	if withUID {
 		s.enc.Raw("UID ").Number(int64(msg.UID)).SP()
+	}
+	if s.modSeqsOn() {
+		s.modSeqItem(msg.ModSeq)
+		s.enc.SP()
 	}
 	s.flagsItem(msg, msg.Flags)
 	s.enc.Raw(")").CRLF()

@@ -70,10 +70,12 @@ type session struct {
 // perUser is what a session knows of the user who has logged in, and what that user has
 // asked for. UNAUTHENTICATE forgets it (RFC 8437 section 4.1).
 type perUser struct {
-	login  login
-	box    *selected     // the selected mailbox
-	notify *notification // what NOTIFY asked for; nil without
-	rev2   bool          // ENABLE IMAP4rev2
+	login     login
+	box       *selected     // the selected mailbox
+	notify    *notification // what NOTIFY asked for; nil without
+	rev2      bool          // ENABLE IMAP4rev2
+	condstore bool          // a CONDSTORE enabling command was given
+	qresync   bool          // ENABLE QRESYNC
 }
 
 // newSession prepares a session; run does the work.

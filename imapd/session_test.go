@@ -125,6 +125,7 @@ S: * 2 RECENT
 S: * OK [UNSEEN 2] First unseen.
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
+S: * OK [HIGHESTMODSEQ 3] Highest.
 S: a OK [READ-WRITE] Mailbox opened.
 C: b EXAMINE INBOX
 S: * OK [CLOSED] Previous mailbox closed.
@@ -135,6 +136,7 @@ S: * 0 RECENT
 S: * OK [UNSEEN 2] First unseen.
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
+S: * OK [HIGHESTMODSEQ 3] Highest.
 S: b OK [READ-ONLY] Mailbox opened read-only.
 C: c STORE 1 +FLAGS (\Deleted)
 S: c NO [READ-ONLY] Mailbox is read-only.
@@ -154,6 +156,7 @@ S: * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work \*)] Fla
 S: * 2 EXISTS
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
+S: * OK [HIGHESTMODSEQ 3] Highest.
 S: * LIST () "/" INBOX
 S: h OK [READ-WRITE] Mailbox opened.
 C: i UNSELECT

@@ -14,11 +14,20 @@ type normaliser struct {
 	symbols map[string]string // by kind and value: "V1700000000" to "V1"
 	values  map[string]string // "V1" to 1700000000
 	counts  map[string]int
+	modseqs bool // the script is about them
 }
 
-func newNormaliser() *normaliser {
-	return &normaliser{map[string]string{}, map[string]string{}, map[string]int{}}
+// newNormaliser prepares for a script. Dovecot says HIGHESTMODSEQ only in mailboxes where a
+// client has asked for modseqs, and RFC 7162 section 3.1.2 leaves that open.
+func newNormaliser(s *script) *normaliser {
+	n := &normaliser{map[string]string{}, map[string]string{}, map[string]int{}, false}
+	for _, st := range s.steps {
+		n.modseqs = n.modseqs || aboutModSeqs.MatchString(st.text)
+	}
+	return n
 }
+
+var aboutModSeqs = regexp.MustCompile(`(?i)CONDSTORE|QRESYNC|MODSEQ|CHANGEDSINCE`)
 
 // symbol names a value that the server chose.
 func (n *normaliser) symbol(kind, value string) string {
@@ -140,7 +149,7 @@ func (n *normaliser) status(tag, kind, rest string) string {
 	default:
 		code = n.objects(n.numbers(codeNumber, code))
 	}
-	if tag == "*" && kind == "OK" && code == "" {
+	if tag == "*" && kind == "OK" && (code == "" || !n.modseqs && strings.HasPrefix(code, "[HIGHESTMODSEQ ")) {
 		return ""
 	}
 	if ownTag.MatchString(tag) {

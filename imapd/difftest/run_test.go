@@ -13,7 +13,7 @@ import (
 
 // play runs a script on one server and returns the normalised answer to each step.
 func play(s *script, dial dialer, act func(string) error) ([][]string, error) {
-	n := newNormaliser()
+	n := newNormaliser(s)
 	talks := map[string]*talk{}
 	defer func() {
 		for _, t := range talks {
