@@ -16,7 +16,7 @@ const (
 
 // MessageIDs yields the message identifiers of a Message-ID, In-Reply-To or References
 // field's value, without their angle brackets. They are normalised as RFC 5256 section
-// 5 wants it, so that they can be compared by their octets: white space and comments are
+// 3 wants it, so that they can be compared by their octets: white space and comments are
 // out, and quotes of a local part. What is not an identifier is skipped.
 func MessageIDs(value []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {

@@ -58,7 +58,7 @@ func (f *Forest) adopt(parent, child int32) {
 	p.last = child
 }
 
-// Append appends the threads as THREAD sends them (RFC 5256 section 4, thread-list), nothing
+// Append appends the threads as THREAD sends them (RFC 5256 section 5, thread-list), nothing
 // for an empty Forest.
 func (f *Forest) Append(dst []byte) []byte {
 	w := writer{Forest: f, dst: dst}
