@@ -39,6 +39,7 @@ type Config struct {
 	LogLevel      string // debug, info, warn, error
 	LogFormat     string // text or json
 
+	HAProxy   HAProxy
 	IMAP      IMAP
 	LMTP      LMTP
 	TLS       TLS
@@ -56,8 +57,17 @@ type Config struct {
 	Quota map[string]string
 }
 
+// HAProxy is about connections that begin with a header of the PROXY protocol.
+type HAProxy struct {
+	TrustedNetworks []netip.Prefix // where proxies are
+	Timeout         time.Duration
+	TrustTLS        bool // a proxy that speaks TLS with its client may say so
+}
+
 // IMAP is where and how IMAP is served.
 type IMAP struct {
+	ProxyListen    []string // as Listen, through proxies
+	ProxyTLSListen []string // as TLSListen, through proxies
 	Listen         []string // STARTTLS where TLS is set
 	TLSListen      []string // TLS from the first byte
 	MaxConnections int      // of all users; 0 is the default of the server
@@ -71,6 +81,7 @@ type IMAP struct {
 // LMTP is where and how deliveries are taken.
 type LMTP struct {
 	Listen             []string // host:port or unix:PATH
+	ProxyListen        []string // the same, through proxies
 	MessageSizeLimit   int64    // bytes; 0 is none
 	RecipientDelimiter string
 }
@@ -182,10 +193,11 @@ func parse(path string, text []byte) (*Config, error) {
 	c := &Config{
 		Path: path, StateDir: "/var/lib/mailcryptd", MailLocation: "maildir:~/Maildir",
 		AttributeDict: "bolt:~/keys.db", LogLevel: "info", LogFormat: "text",
-		IMAP:  IMAP{Unauthenticate: true, MaxPerUserAddress: 10},
-		LMTP:  LMTP{RecipientDelimiter: "+"},
-		Auth:  Auth{DisablePlaintext: true, UsernameFormat: "%Lu", FailureDelay: 2 * time.Second, MaxDelay: 15 * time.Second},
-		Crypt: map[string]string{}, Quota: map[string]string{},
+		HAProxy: HAProxy{Timeout: 3 * time.Second},
+		IMAP:    IMAP{Unauthenticate: true, MaxPerUserAddress: 10},
+		LMTP:    LMTP{RecipientDelimiter: "+"},
+		Auth:    Auth{DisablePlaintext: true, UsernameFormat: "%Lu", FailureDelay: 2 * time.Second, MaxDelay: 15 * time.Second},
+		Crypt:   map[string]string{}, Quota: map[string]string{},
 	}
 	r := &reader{c: c, path: path, dir: filepath.Dir(path), lines: bytes.Split(text, []byte("\n"))}
 	r.table("", tree)
@@ -218,6 +230,16 @@ func (c *Config) finish(r *reader) {
 	}
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		r.fail("tls", "cert", "cert and key belong together")
+	}
+	if len(c.IMAP.ProxyTLSListen) > 0 && c.TLS.Cert == "" {
+		r.fail("imap", "haproxy_tls_listen", "needs [tls] cert and key")
+	}
+	if n := len(c.HAProxy.TrustedNetworks); n == 0 {
+		for _, a := range slices.Concat(c.IMAP.ProxyListen, c.IMAP.ProxyTLSListen, c.LMTP.ProxyListen) {
+			if !strings.HasPrefix(a, "unix:") {
+				r.fail("", "haproxy_trusted_networks", "is not set: say which proxies may connect to "+a)
+			}
+		}
 	}
 	if len(c.IMAP.TLSListen) > 0 && c.TLS.Cert == "" {
 		r.fail("imap", "tls_listen", "needs [tls] cert and key")

@@ -60,6 +60,8 @@ func TestErrors(t *testing.T) {
 		{"fraction", minimal + "[imap]\nmax_connections = 1.5\n", "5: [imap] max_connections", "must be a number"},
 		{"choice", "mail_log = \"loud\"\n" + minimal, "1: mail_log", "is none of"},
 		{"level", minimal + "[zlib]\nsave_level = \"9\"\n", "5: [zlib] save_level", "must be a number"},
+		{"proxies without networks", minimal + "[imap]\nhaproxy_listen = [\"[::]:1143\"]\n", "0: haproxy_trusted_networks", "which proxies may connect to [::]:1143"},
+		{"proxies with TLS", "haproxy_trusted_networks = [\"::1\"]\n" + minimal + "[imap]\nhaproxy_tls_listen = [\"[::]:1143\"]\n", "6: [imap] haproxy_tls_listen", "needs [tls]"},
 		{"duration", minimal + "[auth]\nfailure_delay = 2\n", "5: [auth] failure_delay", "must be a time"},
 		{"long duration", minimal + "[auth]\nmax_delay = \"1h\"\n", "5: [auth] max_delay", "at most 1m0s"},
 		{"network", minimal + "[auth]\nlogin_trusted_networks = [\"192.0.2.0/33\"]\n", "5: [auth] login_trusted_networks", "is no network"},

@@ -39,9 +39,14 @@ var Settings = []Setting{
 	{"", "mail_attribute_dict", "bolt:~/keys.db", "where keys live: bolt:PATH, or file:PATH to share them with Dovecot", text(func(c *Config) *string { return &c.AttributeDict })},
 	{"", "mail_log", "info", "debug, info, warn or error", choice(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 	{"", "log_format", "text", "text or json", choice(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
+	{"", "haproxy_trusted_networks", "[]", "networks of the proxies that may, and must, send a header to the haproxy listeners; others are refused there", networks(func(c *Config) *[]netip.Prefix { return &c.HAProxy.TrustedNetworks })},
+	{"", "haproxy_timeout", "3s", "time for the header", duration(func(c *Config) *time.Duration { return &c.HAProxy.Timeout }, time.Minute)},
+	{"", "haproxy_trust_tls", "false", "believe a proxy that says that its client speaks TLS; Dovecot always does", boolean(func(c *Config) *bool { return &c.HAProxy.TrustTLS })},
 
 	{"imap", "listen", "[]", "addresses for IMAP; STARTTLS is offered where [tls] is set", addresses(func(c *Config) *[]string { return &c.IMAP.Listen })},
 	{"imap", "tls_listen", "[]", "addresses for IMAP with TLS from the first byte", addresses(func(c *Config) *[]string { return &c.IMAP.TLSListen })},
+	{"imap", "haproxy_listen", "[]", "as listen, for connections through proxies, which begin with a header of the PROXY protocol, version 1 or 2", addresses(func(c *Config) *[]string { return &c.IMAP.ProxyListen })},
+	{"imap", "haproxy_tls_listen", "[]", "as tls_listen, through proxies: the header first, then TLS", addresses(func(c *Config) *[]string { return &c.IMAP.ProxyTLSListen })},
 	{"imap", "max_connections", "0", "connections of all users at once; 0 is the built-in limit", number(func(c *Config) *int { return &c.IMAP.MaxConnections }, 0, 1_000_000)},
 	{"imap", "mail_max_userip_connections", "10", "connections of one user from one address; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerUserAddress }, 0, 1_000_000)},
 	{"imap", "max_user_connections", "0", "connections of one user; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerUser }, 0, 1_000_000)},
@@ -51,6 +56,7 @@ var Settings = []Setting{
 	{"imap", "unauthenticate", "true", "offer UNAUTHENTICATE, by which a client becomes another user on the same connection", boolean(func(c *Config) *bool { return &c.IMAP.Unauthenticate })},
 
 	{"lmtp", "listen", "[]", "addresses for LMTP: host:port or unix:PATH", addresses(func(c *Config) *[]string { return &c.LMTP.Listen })},
+	{"lmtp", "haproxy_listen", "[]", "as listen, through proxies", addresses(func(c *Config) *[]string { return &c.LMTP.ProxyListen })},
 	{"lmtp", "message_size_limit", "none", "largest message that is taken", size(func(c *Config) *int64 { return &c.LMTP.MessageSizeLimit })},
 	{"lmtp", "recipient_delimiter", "+", "what stands between a user and a detail; empty: no details", text(func(c *Config) *string { return &c.LMTP.RecipientDelimiter })},
 

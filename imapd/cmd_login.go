@@ -207,7 +207,7 @@ func (s *session) loggedIn(l login) {
 	s.dec.SetLimits(s.srv.opts.After)
 	s.dec.Frugal = true
 	s.log = s.log.With("user", l.User())
-	s.log.Info("login", "tls", s.tls)
+	s.log.Info("login", "tls", s.tls || s.proxyTLS)
 	if alert := l.Alert(); alert != "" {
 		s.writeStatus("*", &status{"OK", "ALERT", alert})
 	}

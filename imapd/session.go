@@ -48,6 +48,8 @@ type session struct {
 	addr   string     // ip in text, or what stands for it
 	local  bool       // the client is on this host
 	tls    bool
+	// proxyTLS says that a proxy which may say so says that its client speaks TLS.
+	proxyTLS bool
 
 	// Under Server.mu.
 	network string        // what MaxPerAddress counts
@@ -78,11 +80,22 @@ type perUser struct {
 	qresync   bool          // ENABLE QRESYNC
 }
 
+// A proxied connection comes through a proxy: haproxy.Conn. Its RemoteAddr is the client's.
+type proxied interface {
+	Hop() net.Addr   // the proxy's address
+	ClientTLS() bool // the client speaks TLS with the proxy, and that counts
+}
+
 // newSession prepares a session; run does the work.
 func newSession(s *Server, nc net.Conn) *session {
 	c := newConn(nc, &s.opts.Timeouts)
 	ss := &session{srv: s, conn: c, remote: nc.RemoteAddr(), state: notAuthenticated}
 	ss.ip, ss.addr, ss.local = address(ss.remote)
+	if p, ok := nc.(proxied); ok {
+		// Who is on the proxy's host is not on ours, whatever the proxy says.
+		_, _, hop := address(p.Hop())
+		ss.local, ss.proxyTLS = ss.local && hop, p.ClientTLS()
+	}
 	ss.network = ss.addr
 	if ss.ip.IsValid() {
 		ss.network = network(ss.ip)
@@ -260,4 +273,4 @@ func (s *session) startTLS() error {
 }
 
 // secure reports whether a password may be sent over the connection.
-func (s *session) secure() bool { return s.tls || s.local || !s.srv.opts.RequireTLS }
+func (s *session) secure() bool { return s.tls || s.proxyTLS || s.local || !s.srv.opts.RequireTLS }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,7 @@ func check(ctx context.Context, c *config.Config) (warnings []string, err error)
 		return nil, err
 	}
 	defer users.Close()
-	if len(c.IMAP.Listen)+len(c.IMAP.TLSListen)+len(c.LMTP.Listen) == 0 {
+	if len(slices.Concat(c.IMAP.Listen, c.IMAP.TLSListen, c.LMTP.Listen, c.IMAP.ProxyListen, c.IMAP.ProxyTLSListen, c.LMTP.ProxyListen)) == 0 {
 		warnings = append(warnings, "nothing is listened on: set [imap] listen, tls_listen or [lmtp] listen")
 	}
 	if w := system.KeyExposed(c); w != "" {

@@ -26,6 +26,7 @@ import (
 	"mailcrypt/admin"
 	"mailcrypt/config"
 	"mailcrypt/imapd"
+	"mailcrypt/internal/haproxy"
 	"mailcrypt/internal/metrics"
 	"mailcrypt/internal/system"
 	"mailcrypt/lmtpd"
@@ -178,20 +179,8 @@ func (s *server) start(c *config.Config) error {
 		RecipientDelimiter: c.LMTP.RecipientDelimiter, TLSConfig: tlsConfig,
 		Logger: s.log.With("service", "lmtp"), Metrics: s.metrics.LMTP,
 	})
-	for _, a := range c.IMAP.Listen {
-		if err := s.listen(a, func(l net.Listener) error { return s.imap.Serve(l, false) }); err != nil {
-			return err
-		}
-	}
-	for _, a := range c.IMAP.TLSListen {
-		if err := s.listen(a, func(l net.Listener) error { return s.imap.Serve(l, true) }); err != nil {
-			return err
-		}
-	}
-	for _, a := range c.LMTP.Listen {
-		if err := s.listen(a, s.lmtp.Serve); err != nil {
-			return err
-		}
+	if err := s.listenAll(c); err != nil {
+		return err
 	}
 	if c.Metrics.Listen != "" {
 		s.http = &http.Server{Handler: s.metrics.Handler(), ReadHeaderTimeout: 10 * time.Second}
@@ -201,6 +190,34 @@ func (s *server) start(c *config.Config) error {
 	}
 	s.admin, err = admin.Listen(filepath.Join(c.StateDir, admin.SocketName), s.system.Admin(true), s.log.With("service", "admin"))
 	return err
+}
+
+// listenAll opens the addresses of the protocols, those for proxies too.
+func (s *server) listenAll(c *config.Config) error {
+	plain := func(l net.Listener) error { return s.imap.Serve(l, false) }
+	withTLS := func(l net.Listener) error { return s.imap.Serve(l, true) }
+	proxied := func(serve func(net.Listener) error) func(net.Listener) error {
+		return func(l net.Listener) error {
+			return serve(haproxy.Listen(l, haproxy.Options{
+				Trusted: c.HAProxy.TrustedNetworks, Timeout: c.HAProxy.Timeout, TrustTLS: c.HAProxy.TrustTLS,
+				Log: s.log.With("service", "haproxy"), Refused: s.metrics.IMAP.Refused,
+			}))
+		}
+	}
+	for _, set := range []struct {
+		addresses []string
+		serve     func(net.Listener) error
+	}{
+		{c.IMAP.Listen, plain}, {c.IMAP.TLSListen, withTLS}, {c.LMTP.Listen, s.lmtp.Serve},
+		{c.IMAP.ProxyListen, proxied(plain)}, {c.IMAP.ProxyTLSListen, proxied(withTLS)}, {c.LMTP.ProxyListen, proxied(s.lmtp.Serve)},
+	} {
+		for _, a := range set.addresses {
+			if err := s.listen(a, set.serve); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // listen opens one address and serves it behind.
