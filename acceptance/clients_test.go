@@ -31,11 +31,13 @@ func TestClients(t *testing.T) {
 		version  []string // prints the version
 		test     func(*testing.T, *box)
 	}{
+		{"alpine", []string{"alpine", "tmux"}, []string{"alpine", "-v"}, testAlpine},
 		{"curl", []string{"curl"}, []string{"curl", "--version"}, testCurl},
 		{"fetchmail", []string{"fetchmail"}, []string{"fetchmail", "--version"}, testFetchmail},
 		{"getmail", []string{"getmail"}, []string{"getmail", "--version"}, testGetmail},
 		{"imapclient", nil, nil, testImapclient},
 		{"imapfilter", []string{"imapfilter"}, []string{"imapfilter", "-V"}, testImapfilter},
+		{"imapflow", []string{"node", "npm"}, []string{"node", "--version"}, testImapflow},
 		{"imaplib", []string{"python3"}, []string{"python3", "--version"}, testImaplib},
 		{"mbsync", []string{"mbsync"}, []string{"mbsync", "--version"}, testMbsync},
 		{"neomutt", []string{"neomutt", "tmux"}, []string{"neomutt", "-v"}, testNeomutt},
@@ -47,9 +49,9 @@ func TestClients(t *testing.T) {
 			}
 			t.Parallel() // most of a client's time is spent waiting
 			if c.version != nil {
-				out, _ := exec.Command(c.version[0], c.version[1:]...).CombinedOutput()
+				out, _ := exec.Command(c.version[0], c.version[1:]...).Output()
 				first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-				t.Log(first)
+				t.Log(c.version[0], first)
 			}
 			c.test(t, newBox(t))
 		})

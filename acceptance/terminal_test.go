@@ -63,7 +63,11 @@ func (t *terminal) keys(names ...string) {
 // text types characters; a line feed is the Enter key.
 func (t *terminal) text(s string) {
 	t.b.t.Helper()
-	t.tmux("send-keys", "-l", strings.ReplaceAll(s, "\n", "\r"))
+	s = strings.ReplaceAll(s, "\n", "\r")
+	if strings.HasSuffix(s, ";") {
+		s = s[:len(s)-1] + `\;` // or it would part tmux's commands
+	}
+	t.tmux("send-keys", "-l", s)
 }
 
 // wait waits until the screen shows all of these.
