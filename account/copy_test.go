@@ -60,6 +60,13 @@ func TestCopyBetweenSettings(t *testing.T) {
 			if got := texts(t, target); !slices.Equal(got, want) {
 				t.Error("the copies read otherwise than the originals")
 			}
+			// EMAILID is made of the GUID (RFC 8474 section 5.1).
+			for i, uid := range result.From {
+				was, is := m.View().Get(uid).GUID, target.View().Get(result.To[i]).GUID
+				if was == "" || is != was {
+					t.Errorf("the copy of UID %d has the GUID %q, want %q", uid, is, was)
+				}
+			}
 			clear := 0
 			for _, text := range stored(t, filepath.Join(w.dir, "alice", "Maildir", ".Target")) {
 				if text != "" && !encrypted(text) {

@@ -183,6 +183,11 @@ func (l *Login) Create(ctx context.Context, name string) error {
 	return l.account.hier.Create(ctx, name)
 }
 
+// GUID returns a mailbox's GUID, which a rename does not change.
+func (l *Login) GUID(ctx context.Context, name string) (mailbox.GUID, error) {
+	return l.account.hier.GUID(ctx, name)
+}
+
 // Delete removes a mailbox and its messages. Its keys stay in the dictionary, for other
 // folders may hold messages that were moved there by programs that know no keys; its other
 // attributes go.

@@ -24,6 +24,7 @@ type login interface {
 	Subscribe(ctx context.Context, name string, on bool) error
 	Watch(fn func()) (stop func())
 	Create(ctx context.Context, name string) error
+	GUID(ctx context.Context, name string) (mailbox.GUID, error)
 	Delete(ctx context.Context, name string) error
 	Rename(ctx context.Context, from, to string) error
 	// Quota is nil where the user has none.

@@ -43,7 +43,16 @@ func (s *session) create(*call) error {
 	if err := mailbox.CheckName(name, s.login.Separator()); err != nil {
 		return err
 	}
-	return s.login.Create(s.ctx, name)
+	if err := s.login.Create(s.ctx, name); err != nil {
+		return err
+	}
+	guid, err := s.login.GUID(s.ctx, name)
+	if err != nil {
+		// It is there, and another session may have renamed it at once.
+		s.log.Warn("looking up a new mailbox", "err", err)
+		return nil
+	}
+	return ok("MAILBOXID "+mailboxID(guid), "Create completed.") // RFC 8474 section 4.1
 }
 
 // createParameter reads one parameter of CREATE (RFC 6154 section 3).

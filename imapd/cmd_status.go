@@ -8,7 +8,7 @@ import (
 )
 
 // statusNames are in the order in which STATUS answers, as Dovecot has it.
-var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "DELETED", "DELETED-STORAGE", "SIZE", "APPENDLIMIT"}
+var statusNames = []string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "DELETED", "DELETED-STORAGE", "SIZE", "APPENDLIMIT", "MAILBOXID"}
 
 // status is STATUS (RFC 9051 section 6.3.11). Dovecot calls it a client bug to ask about the
 // selected mailbox; clients do, and get an answer.
@@ -123,6 +123,8 @@ func (s *session) statusValue(b box, v *mailbox.View, item string) string {
 		return itoa(s.totalSize(b, v, mailbox.Deleted)) // RFC 9208 section 4.1.4
 	case "HIGHESTMODSEQ":
 		return formatModSeq(s.statusModSeq(b, v))
+	case "MAILBOXID":
+		return mailboxID(v.GUID)
 	default: // APPENDLIMIT
 		if limit := s.login.AppendLimit(); limit > 0 {
 			return itoa(limit)

@@ -23,6 +23,9 @@ const (
 	itemInternalDate
 	itemSize
 	itemModSeq
+	itemSaveDate
+	itemEmailID
+	itemThreadID
 	itemEnvelope
 	itemBody
 	itemBodyStructure
@@ -66,6 +69,9 @@ var simpleItems = map[string][]fetchItem{
 	"INTERNALDATE":  {{kind: itemInternalDate, name: "INTERNALDATE"}},
 	"RFC822.SIZE":   {{kind: itemSize, name: "RFC822.SIZE"}},
 	"MODSEQ":        {{kind: itemModSeq, name: "MODSEQ"}},
+	"SAVEDATE":      {{kind: itemSaveDate, name: "SAVEDATE"}},
+	"EMAILID":       {{kind: itemEmailID, name: "EMAILID"}},
+	"THREADID":      {{kind: itemThreadID, name: "THREADID"}},
 	"ENVELOPE":      {{kind: itemEnvelope, name: "ENVELOPE"}},
 	"BODY":          {{kind: itemBody, name: "BODY"}},
 	"BODYSTRUCTURE": {{kind: itemBodyStructure, name: "BODYSTRUCTURE"}},

@@ -38,7 +38,7 @@ func (s *session) value(msg *mailbox.Message, item *fetchItem) (fetchValue, erro
 		if err != nil {
 			return v, err
 		}
-		v.text = []byte(`"` + t.Format(imapwire.DateTimeLayout) + `"`)
+		v.text = []byte(`"` + dateTime(t) + `"`)
 	case itemSize:
 		size, err := s.sizeOf(msg)
 		if err != nil {
@@ -46,6 +46,19 @@ func (s *session) value(msg *mailbox.Message, item *fetchItem) (fetchValue, erro
 		}
 		v.text = []byte(itoa(size))
 	case itemModSeq: // written from the message
+	case itemSaveDate:
+		t, err := s.saved(msg)
+		if err != nil {
+			return v, err
+		}
+		v.text = []byte("NIL") // RFC 8514 section 4.2
+		if !t.IsZero() {
+			v.text = []byte(`"` + dateTime(t) + `"`)
+		}
+	case itemEmailID:
+		v.text = []byte("(" + emailID(msg.GUID) + ")")
+	case itemThreadID:
+		v.text = []byte("NIL") // RFC 8474 section 5.2
 	case itemEnvelope, itemBody, itemBodyStructure:
 		root, err := s.box.reader.structure()
 		if err != nil {
@@ -73,6 +86,27 @@ func (s *session) received(msg *mailbox.Message) (time.Time, error) {
 	}
 	full, err := s.box.box.Stat(s.ctx, msg.UID)
 	return full.Received, err
+}
+
+// saved is SAVEDATE, zero where it is not known.
+func (s *session) saved(msg *mailbox.Message) (time.Time, error) {
+	if !msg.Saved.IsZero() {
+		return msg.Saved, nil
+	}
+	full, err := s.box.box.Stat(s.ctx, msg.UID)
+	return full.Saved, err
+}
+
+// dateTime is a time in the form of RFC 9051, whose years have four digits whatever a
+// file says.
+func dateTime(t time.Time) string {
+	switch {
+	case t.Year() > 9999:
+		t = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	case t.Year() < 0:
+		t = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return t.Format(imapwire.DateTimeLayout)
 }
 
 // sizeOf is RFC822.SIZE. The open message knows best.

@@ -114,13 +114,13 @@ func TestMailboxCommands(t *testing.T) {
 	f := newFixture(t)
 	f.login().script(`
 C: a CREATE Work/
-S: a OK Create completed.
+S~ a OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Create completed\.
 C: b CREATE Work
 S: b NO [ALREADYEXISTS] Mailbox already exists.
 C: c CREATE Entw&APw-rfe (USE (\Drafts))
 S: c NO [USEATTR] Special uses cannot be set.
 C: d CREATE Trash (USE ())
-S: d OK Create completed.
+S~ d OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Create completed\.
 C: e RENAME Work Play
 S: e OK Rename completed.
 C: f DELETE Work

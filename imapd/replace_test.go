@@ -100,7 +100,7 @@ C: n REPLACE 1 Drafts {3+}
 C: a:b
 S: n BAD No mailbox selected.
 C: o CREATE empty
-S: o OK Create completed.
+S~ o OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Create completed\.
 C: p SELECT empty
 S* p OK
 C: q REPLACE * INBOX {3}

@@ -9,7 +9,7 @@ func TestRenameSelected(t *testing.T) {
 	c := f.login()
 	c.script(`
 C: a CREATE one/two
-S: a OK Create completed.
+S~ a OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Create completed\.
 `)
 	f.add("one/two", simple)
 	c.script(`

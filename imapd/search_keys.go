@@ -31,6 +31,7 @@ const (
 	keyKeyword // a keyword
 	keyRecent
 	keyModSeq // RFC 7162
+	keyEmailID
 	keyBefore // INTERNALDATE by days
 	keyOn
 	keySince
@@ -201,6 +202,12 @@ func (p *searchParser) argument(name string) (*searchKey, error) {
 		}
 		b, err := p.nested()
 		return &searchKey{kind: keyOr, sub: []*searchKey{a, b}}, err
+	case "EMAILID":
+		id, err := p.objectIDArg()
+		return &searchKey{kind: keyEmailID, needle: id}, err
+	case "THREADID": // no message has one (RFC 8474 section 5.2)
+		_, err := p.objectIDArg()
+		return &searchKey{kind: keyNot, sub: []*searchKey{{kind: keyAll}}}, err
 	case "UID":
 		set, err := d.Set()
 		return &searchKey{kind: keyUIDSet, set: set}, err

@@ -108,6 +108,8 @@ func (m *matcher) eval(k *searchKey) truth {
 		return truthOf(m.msg.Flags.System&k.flag == 0)
 	case keyKeyword:
 		return truthOf(m.msg.Flags.HasKeyword(k.keyword))
+	case keyEmailID:
+		return truthOf(emailID(m.msg.GUID) == k.needle)
 	case keyRecent:
 		return truthOf(m.isRecent(m.msg))
 	case keyModSeq:

@@ -126,6 +126,7 @@ S: * OK [UNSEEN 2] First unseen.
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
 S: * OK [HIGHESTMODSEQ 3] Highest.
+S~ \* OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Mailbox identifier\.
 S: a OK [READ-WRITE] Mailbox opened.
 C: b EXAMINE INBOX
 S: * OK [CLOSED] Previous mailbox closed.
@@ -137,6 +138,7 @@ S: * OK [UNSEEN 2] First unseen.
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
 S: * OK [HIGHESTMODSEQ 3] Highest.
+S~ \* OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Mailbox identifier\.
 S: b OK [READ-ONLY] Mailbox opened read-only.
 C: c STORE 1 +FLAGS (\Deleted)
 S: c NO [READ-ONLY] Mailbox is read-only.
@@ -157,6 +159,7 @@ S: * 2 EXISTS
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
 S: * OK [HIGHESTMODSEQ 3] Highest.
+S~ \* OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Mailbox identifier\.
 S: * LIST () "/" INBOX
 S: h OK [READ-WRITE] Mailbox opened.
 C: i UNSELECT

@@ -142,8 +142,8 @@ func (n *normaliser) status(tag, kind, rest string) string {
 		}
 	}
 	switch {
-	case strings.HasPrefix(code, "[CAPABILITY "):
-		code = ""
+	case strings.HasPrefix(code, "[CAPABILITY "), strings.HasPrefix(code, "[MAILBOXID "):
+		code = "" // Dovecot 2.3 has no OBJECTID
 	case strings.HasPrefix(code, "[PERMANENTFLAGS"):
 		code = sortList(code, "[PERMANENTFLAGS")
 	default:
