@@ -47,10 +47,7 @@ func (s *session) replace(c *call) error {
 	}
 	// RFC 8508 section 4.3: the new UID is told before the old message goes.
 	s.writeStatus("*", &status{"OK", v.appendUID(uids), "Replacement message ready."})
-	if both.UIDValidity == s.box.view.UIDValidity && both.GUID == s.box.view.GUID {
-		return s.announceView(both, true, c.uid, nil) // EXISTS, before EXPUNGE
-	}
-	return nil
+	return s.announceUpTo(c, both) // EXISTS, before EXPUNGE
 }
 
 // replacedUID reads the number of the message to be replaced. Other commands on UIDs pass

@@ -146,8 +146,8 @@ func (s *session) describe(name string) {
 	}
 	s.writeStatus("*", &status{"OK", "UIDVALIDITY " + itoa(int64(v.UIDValidity)), "UIDs valid."})
 	s.writeStatus("*", &status{"OK", "UIDNEXT " + itoa(int64(v.UIDNext)), "Predicted next UID."})
-	s.openModSeqs()
 	s.writeStatus("*", &status{"OK", "MAILBOXID " + mailboxID(v.GUID), "Mailbox identifier."})
+	s.openModSeqs()
 	if s.rev2 {
 		s.enc.Raw("* LIST () ")
 		s.writeSeparator()

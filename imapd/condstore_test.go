@@ -317,7 +317,7 @@ S: * ENABLED QRESYNC
 S: a OK Enable completed.
 C: b SELECT INBOX (QRESYNC (2 1 1:3))
 S* * OK [UIDNEXT
-S: * OK [NOMODSEQ] No permanent mod-sequences.
+S* * OK [NOMODSEQ] No permanent mod-sequences.
 S: b OK [READ-WRITE] Mailbox opened.
 C: c FETCH 1 (MODSEQ)
 S: c BAD No mod-sequences for this mailbox.

@@ -49,6 +49,7 @@ S: * 0 RECENT
 S: * OK [UNSEEN 1] First unseen.
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 11] Predicted next UID.
+S~ \* OK \[MAILBOXID .*
 S: * OK [HIGHESTMODSEQ 14] Highest.`
 	const flagged = `
 S: * 3 FETCH (UID 5 FLAGS (\Flagged) MODSEQ (14))`

@@ -84,6 +84,12 @@ func (s *session) announce(c *call) error {
 			s.logFailure(c, err)
 		}
 	}
+	return s.announceUpTo(c, next)
+}
+
+// announceUpTo is announce with a view that the store has shown.
+func (s *session) announceUpTo(c *call, next *mailbox.View) error {
+	m := s.box
 	if next.UIDValidity != m.view.UIDValidity || next.GUID != m.view.GUID {
 		return errGone
 	}

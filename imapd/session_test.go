@@ -125,8 +125,8 @@ S: * 2 RECENT
 S: * OK [UNSEEN 2] First unseen.
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
-S: * OK [HIGHESTMODSEQ 3] Highest.
 S~ \* OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Mailbox identifier\.
+S: * OK [HIGHESTMODSEQ 3] Highest.
 S: a OK [READ-WRITE] Mailbox opened.
 C: b EXAMINE INBOX
 S: * OK [CLOSED] Previous mailbox closed.
@@ -137,8 +137,8 @@ S: * 0 RECENT
 S: * OK [UNSEEN 2] First unseen.
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
-S: * OK [HIGHESTMODSEQ 3] Highest.
 S~ \* OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Mailbox identifier\.
+S: * OK [HIGHESTMODSEQ 3] Highest.
 S: b OK [READ-ONLY] Mailbox opened read-only.
 C: c STORE 1 +FLAGS (\Deleted)
 S: c NO [READ-ONLY] Mailbox is read-only.
@@ -158,8 +158,8 @@ S: * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work \*)] Fla
 S: * 2 EXISTS
 S: * OK [UIDVALIDITY 2] UIDs valid.
 S: * OK [UIDNEXT 3] Predicted next UID.
-S: * OK [HIGHESTMODSEQ 3] Highest.
 S~ \* OK \[MAILBOXID \(F[0-9a-f]{32}\)\] Mailbox identifier\.
+S: * OK [HIGHESTMODSEQ 3] Highest.
 S: * LIST () "/" INBOX
 S: h OK [READ-WRITE] Mailbox opened.
 C: i UNSELECT
