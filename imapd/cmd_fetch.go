@@ -31,6 +31,11 @@ func (s *session) fetch(c *call) error {
 	if err != nil {
 		return err
 	}
+	if mod.partial != nil {
+		// The place of a message is that in the set, whatever CHANGEDSINCE leaves of it: the
+		// order of the modifiers does not matter (RFC 9394 section 3.4).
+		indices = mod.partial.of(indices)
+	}
 	if mod.given {
 		items = mod.addItem(items)
 		indices = slices.DeleteFunc(indices, func(i int) bool { return s.box.view.At(i).ModSeq <= mod.since })

@@ -7,8 +7,10 @@ import (
 	"mailcrypt/mailbox"
 )
 
-// fetchModifiers are CHANGEDSINCE and VANISHED (RFC 7162 sections 3.1.4.1 and 3.2.6).
+// fetchModifiers are CHANGEDSINCE and VANISHED (RFC 7162 sections 3.1.4.1 and 3.2.6), and
+// PARTIAL (RFC 9394 section 3.3).
 type fetchModifiers struct {
+	partial  *partialRange
 	given    bool // CHANGEDSINCE
 	since    mailbox.ModSeq
 	vanished bool
@@ -35,6 +37,12 @@ func (s *session) fetchModifiers(c *call) (m fetchModifiers, err error) {
 			}
 			m.given = true
 			m.since, err = modSeqArg(d)
+			return err
+		case name == "PARTIAL" && c.uid && m.partial == nil:
+			if err := d.SP(); err != nil {
+				return err
+			}
+			m.partial, err = readPartial(d)
 			return err
 		case name == "VANISHED" && c.uid && !m.vanished:
 			m.vanished = true

@@ -104,3 +104,37 @@ func TestSearchStops(t *testing.T) {
 		f.user.mu.Unlock()
 	}
 }
+
+// TestFetchPartial pages through UID FETCH.
+func TestFetchPartial(t *testing.T) {
+	f := newFixture(t)
+	for range 6 {
+		f.add("INBOX", simple)
+	}
+	f.selected("INBOX").script(`
+C: a UID FETCH 2:* (FLAGS) (PARTIAL 2:3)
+S: * 3 FETCH (UID 3 FLAGS (\Recent))
+S: * 4 FETCH (UID 4 FLAGS (\Recent))
+S: a OK Fetch completed.
+C: b UID FETCH 1:5 UID (PARTIAL -2:-1)
+S: * 4 FETCH (UID 4)
+S: * 5 FETCH (UID 5)
+S: b OK Fetch completed.
+C: c UID FETCH 1:* UID (PARTIAL 7:9)
+S: c OK Fetch completed.
+C: d UID STORE 4 +FLAGS.SILENT (\Seen)
+S* d OK
+C: e UID FETCH 1:* UID (PARTIAL -1:-3 CHANGEDSINCE 7)
+S~ \* OK \[HIGHESTMODSEQ .*
+S~ \* 4 FETCH \(UID 4 MODSEQ .*
+S: e OK Fetch completed.
+C: f UID FETCH 1:* UID (CHANGEDSINCE 7 PARTIAL -1:-2)
+S: f OK Fetch completed.
+C: g FETCH 1:* UID (PARTIAL 1:2)
+S~ g BAD .*
+C: h UID FETCH 1:* UID (PARTIAL 1:2 PARTIAL 1:2)
+S~ h BAD .*
+C: i UID FETCH 1:* UID (PARTIAL)
+S~ i BAD .*
+`)
+}
