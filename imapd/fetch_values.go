@@ -149,6 +149,17 @@ func (r *reader) section(v *fetchValue) (bool, error) {
 		v.setRange(r.msg, 0, r.msg.Size())
 		return true, nil
 	}
+	if len(i.path) == 0 && r.root == nil {
+		// The parts do not matter to the message's own header and text.
+		head, err := r.topHeader()
+		if err != nil {
+			return false, err
+		}
+		if len(head) < maxHeader {
+			r.topSection(v, head)
+			return true, nil
+		}
+	}
 	root, err := r.structure()
 	if err != nil {
 		return false, err
@@ -169,13 +180,30 @@ func (r *reader) section(v *fetchValue) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		b := message.HeaderFields(head, i.names, i.what == "HEADER.FIELDS.NOT")
-		from, to := i.clip(int64(len(b)))
-		v.literal, v.mem, v.size = true, b[from:to], to-from
+		v.setFields(head)
 	default: // the body of a part, TEXT
 		v.setRange(r.msg, p.BodyStart, p.End)
 	}
 	return true, nil
+}
+
+// topSection prepares a section of the whole message, whose header is known.
+func (r *reader) topSection(v *fetchValue, head []byte) {
+	switch end := int64(len(head)); v.item.what {
+	case "HEADER":
+		v.setRange(r.msg, 0, end)
+	case "TEXT":
+		v.setRange(r.msg, end, r.msg.Size())
+	default:
+		v.setFields(head)
+	}
+}
+
+// setFields makes the value the wanted fields of a header.
+func (v *fetchValue) setFields(head []byte) {
+	b := message.HeaderFields(head, v.item.names, v.item.what == "HEADER.FIELDS.NOT")
+	from, to := v.item.clip(int64(len(b)))
+	v.literal, v.mem, v.size = true, b[from:to], to-from
 }
 
 // clip returns the part of a range of size octets that a partial item wants. Sums

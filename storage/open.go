@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
@@ -149,18 +150,28 @@ func (m *Message) readThrough(ctx context.Context) error {
 	return nil
 }
 
+// pieceSize is how much is read at a time: what a processor's nearest cache holds.
+const pieceSize = 32 << 10
+
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+
 // pump reads a text to its end. mark is where it stands.
 func (m *Message) pump(ctx context.Context, text io.Reader, mark func() crlf.Mark, keep func([]byte)) error {
-	piece := make([]byte, 32<<10)
-	defer clear(piece)
-	for pieces := 0; ; pieces++ {
-		if pieces%32 == 0 && ctx.Err() != nil {
+	piece := pieces.Get().(*[pieceSize]byte)
+	used := 0
+	defer func() {
+		clear(piece[:used])
+		pieces.Put(piece)
+	}()
+	for count := 0; ; count++ {
+		if count%32 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if m.form.Compression == compress.None {
 			m.marks.add(mark())
 		}
-		n, err := text.Read(piece)
+		n, err := text.Read(piece[:])
+		used = max(used, n)
 		keep(piece[:n])
 		switch {
 		case err == io.EOF:

@@ -15,6 +15,7 @@ package crlf
 import (
 	"bytes"
 	"io"
+	"sync"
 )
 
 // A Counter adds up both sizes of text that is written to it in stored form. The zero
@@ -161,15 +162,21 @@ func (l *LFWriter) Clear() { clear(l.buf[:cap(l.buf)]) }
 type CRLFReader struct {
 	r     io.Reader
 	count Counter
-	buf   [32 << 10]byte
-	next  []byte // part of buf not yet given out
-	given int64  // bytes given out
-	cr    bool   // the last byte given out was a CR
+	buf   *[crlfBuffer]byte // from the pool while in use
+	used  int               // bytes of it that held text
+	next  []byte            // part of buf not yet given out
+	given int64             // bytes given out
+	cr    bool              // the last byte given out was a CR
 	err   error
 }
 
-// NewCRLFReader returns a reader of r's text with CRLF line ends. It reads r in
-// pieces of a few KiB.
+// crlfBuffer is how much is read at a time: what a processor's nearest cache holds.
+const crlfBuffer = 32 << 10
+
+var crlfBuffers = sync.Pool{New: func() any { return new([crlfBuffer]byte) }}
+
+// NewCRLFReader returns a reader of r's text with CRLF line ends. It reads r in pieces of
+// 32 KiB. Clear gives the buffer back.
 func NewCRLFReader(r io.Reader) *CRLFReader { return &CRLFReader{r: r} }
 
 // A Mark is a place in a text; the zero Mark is its beginning.
@@ -202,8 +209,12 @@ func (c *CRLFReader) Read(p []byte) (int, error) {
 		if empty == 100 {
 			return 0, io.ErrNoProgress
 		}
+		if c.buf == nil {
+			c.buf = crlfBuffers.Get().(*[crlfBuffer]byte)
+		}
 		n, err := c.r.Read(c.buf[:])
 		c.next, c.err = c.buf[:n], err
+		c.used = max(c.used, n)
 		c.count.add(c.next)
 	}
 	n := c.turn(p)
@@ -260,6 +271,9 @@ func (c *CRLFReader) Virtual() int64 { return c.count.virtual }
 
 // Clear overwrites the buffer, which held text, and ends the reader.
 func (c *CRLFReader) Clear() {
-	clear(c.buf[:])
-	c.next, c.err = nil, io.ErrClosedPipe
+	if c.buf != nil {
+		clear(c.buf[:c.used])
+		crlfBuffers.Put(c.buf)
+	}
+	c.buf, c.next, c.err = nil, nil, io.ErrClosedPipe
 }
