@@ -85,6 +85,10 @@ type Options struct {
 	LockWait time.Duration
 	// Logger is told of everything that goes wrong; nil is silent.
 	Logger *slog.Logger
+	// Write and Now are for tests: Write is called for each transaction that writes, to run
+	// it or to fail, and Now tells the time; nil are a plain call and the clock.
+	Write func(commit func() error) error
+	Now   func() time.Time
 }
 
 // A DB is the index of one mail root. All methods may be called concurrently.
@@ -92,6 +96,8 @@ type DB struct {
 	path  string
 	delay time.Duration
 	log   *slog.Logger
+	run   func(commit func() error) error // Options.Write
+	now   func() time.Time
 
 	writing sync.Mutex // held by whoever writes; taken before mu
 	mu      sync.Mutex
@@ -125,7 +131,13 @@ func Open(path string, o Options) *DB {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{path: path, delay: o.Delay, wait: o.Delay, log: o.Logger,
+	if o.Write == nil {
+		o.Write = func(commit func() error) error { return commit() }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d := &DB{path: path, delay: o.Delay, wait: o.Delay, log: o.Logger, run: o.Write, now: o.Now,
 		dirty: map[mailbox.GUID]*pending{}, owners: map[mailbox.GUID]*Mailbox{}, names: map[string]*Identity{}}
 	if path == "" {
 		return d

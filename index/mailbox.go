@@ -116,7 +116,7 @@ func (m *Mailbox) AtLeast(told mailbox.ModSeq) { m.h.highest = min(max(m.h.highe
 
 // NextModSeq returns a modseq above all others.
 func (m *Mailbox) NextModSeq() mailbox.ModSeq {
-	m.h.highest = max(m.h.highest+1, mailbox.ModSeq(max(0, time.Now().UnixMicro())))
+	m.h.highest = max(m.h.highest+1, mailbox.ModSeq(max(0, m.db.now().UnixMicro())))
 	return m.h.highest
 }
 

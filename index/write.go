@@ -237,7 +237,7 @@ func (d *DB) view(fn func(*bolt.Tx) error) bool {
 
 // update runs a write transaction. d.writing is held.
 func (d *DB) update(db *bolt.DB, fn func(*bolt.Tx) error) error {
-	err := guard(func() error { return db.Update(fn) })
+	err := d.run(func() error { return guard(func() error { return db.Update(fn) }) })
 	var f *faultError
 	switch {
 	case errors.As(err, &f):

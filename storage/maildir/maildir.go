@@ -101,6 +101,7 @@ type Hierarchy struct {
 	unique   *unique
 	watcher  *Watcher
 	ownWatch bool
+	cache    index.Options
 
 	folders sync.RWMutex // held for writing while names change
 	mu      sync.Mutex
@@ -140,6 +141,9 @@ func Open(l Location, o Options) (*Hierarchy, error) {
 	}
 	h := &Hierarchy{loc: l, sep: o.Separator, host: o.Host, lockWait: o.LockWait, log: o.Logger,
 		faults: o.Faults, unique: newUnique(o.Host), watcher: o.Watcher, boxes: map[string]*box{}, tallies: map[string]*tally{}, warned: map[string]bool{}}
+	h.cache = index.Options{Logger: o.Logger, Write: func(commit func() error) error {
+		return h.faults.Do(durable.OpSync, index.FileName, commit)
+	}}
 	if h.watcher == nil {
 		h.watcher, h.ownWatch = NewWatcher(WatcherOptions{Logger: o.Logger}), true
 	}
@@ -165,7 +169,7 @@ func (h *Hierarchy) db() *index.DB {
 			h.log.Warn("maildir: making index directory", "error", err)
 		}
 	}
-	h.index = index.Open(path, index.Options{Logger: h.log})
+	h.index = index.Open(path, h.cache)
 	return h.index
 }
 
