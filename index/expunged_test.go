@@ -142,7 +142,7 @@ func TestLogLimits(t *testing.T) {
 			var all []expunge
 			ever := map[mailbox.UID]bool{}
 			next := mailbox.UID(1)
-			n := 3 * maxEvents
+			n := 2 * maxEvents
 			if size > 1 {
 				n = 3 * maxEventBytes / size / 2
 			}
@@ -155,7 +155,7 @@ func TestLogLimits(t *testing.T) {
 				}
 				all = append(all, expunge{m.NextModSeq(), uids})
 				m.Put(7, next, nil, uids)
-				if i%100 == 0 {
+				if i%500 == 0 {
 					if err := d.Flush(); err != nil {
 						t.Fatal(err)
 					}
@@ -180,7 +180,7 @@ func TestLogLimits(t *testing.T) {
 			})
 			// Every answer that is complete has all, and nothing that never was expunged.
 			known, exact := 0, 0
-			for i := 0; i < len(all); i += 1 + rand.N(50) {
+			for i := 0; i < len(all); i += 1 + rand.N(200) {
 				var want []mailbox.UID
 				for _, e := range all[i+1:] {
 					want = append(want, e.uids...)
