@@ -28,6 +28,7 @@ type Defaults struct {
 	Compression   compress.Method
 	Level         compress.Level
 	AppendLimit   int64 // bytes of an appended message; 0 is none
+	Metadata      bool  // keep annotations (Dovecot: imap_metadata)
 	// Quota are settings of quota.Parse, by their names there.
 	Quota   map[string]string
 	Folders []Folder
@@ -55,6 +56,7 @@ type Settings struct {
 	KeepUnlocked  time.Duration
 	AppendLimit   int64
 	Quota         *quota.Policy // nil limits nothing
+	Metadata      bool
 	Folders       []Folder
 	// SaveErr says why no message can be saved although encryption is wanted: a public key
 	// that is not one. ReadErr tells of private keys that do not load: reading does
@@ -79,6 +81,7 @@ func Resolve(d Defaults, u *userdb.User, password []byte) (Settings, error) {
 	r.places(&s)
 	r.compression(&s)
 	r.quota(&s)
+	r.metadata(&s)
 	r.crypt(&s)
 	r.known()
 	if r.err != nil {
@@ -298,6 +301,22 @@ func (r *resolver) quota(s *Settings) {
 	if limit := s.maxMailSize(); limit > 0 && (s.AppendLimit == 0 || limit < s.AppendLimit) {
 		s.AppendLimit = limit
 	}
+}
+
+// metadata reads the field imap_metadata. Annotations need a dictionary.
+func (r *resolver) metadata(s *Settings) {
+	s.Metadata = r.d.Metadata
+	if v, ok := r.fields["imap_metadata"]; ok {
+		switch strings.ToLower(v) {
+		case "yes", "y", "true", "1", "on":
+			s.Metadata = true
+		case "no", "n", "false", "0", "off":
+			s.Metadata = false
+		default:
+			r.fail("imap_metadata", "must be yes or no")
+		}
+	}
+	s.Metadata = s.Metadata && s.AttributeDict != ""
 }
 
 // known refuses fields of mail_crypt that nobody reads: a slip in the name of a field that

@@ -71,6 +71,7 @@ type IMAP struct {
 	Listen         []string // STARTTLS where TLS is set
 	TLSListen      []string // TLS from the first byte
 	MaxConnections int      // of all users; 0 is the default of the server
+	Metadata       bool     // annotations (RFC 5464)
 	AppendLimit    int64    // bytes of an appended message; 0 is none
 	Unauthenticate bool     // the command is offered
 	// Bounds of connections, 0 is none: before login, from one address, of one user, of one

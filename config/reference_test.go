@@ -100,6 +100,7 @@ carry Dovecot's prefix ` + "`userdb_`" + `; one with the prefix wins over one wi
 | ` + "`mail_crypt_NAME`" + ` | beats NAME of ` + "`[mail_crypt]`" + `; a name that is no setting refuses the user, for a slip must not leave mail in clear |
 | ` + "`zlib_save`, `zlib_save_level`" + ` | beat ` + "`save` and `save_level` of `[zlib]`" + ` |
 | ` + "`quota_rule`, `quota_rule2`, `quota_NAME`" + ` | beat ` + "`rule`, `rule2`, `NAME`" + ` of ` + "`[quota]`" + `; ` + "`quota`" + ` beats ` + "`root`" + `, and an empty one turns quota off for the user |
+| ` + "`imap_metadata`" + ` | beats ` + "`metadata` of `[imap]`" + ` |
 | ` + "`allow_nets`" + ` | networks from which the user may log in, separated by commas: ` + "`127.0.0.0/8,2001:db8::/32,192.0.2.7`" + `; ` + "`local`" + ` stands for connections without an address. What is no network admits nobody |
 | ` + "`nologin`" + ` | refuses logins; deliveries go on |
 | ` + "`uid`, `gid`" + ` | read and not used: files belong to the user as whom mailcryptd runs |

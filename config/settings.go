@@ -53,6 +53,7 @@ var Settings = []Setting{
 	{"imap", "max_address_connections", "0", "connections from one address, or IPv6 network of /64; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerAddress }, 0, 1_000_000)},
 	{"imap", "max_login_connections", "0", "connections that have not logged in; beyond, the oldest of them goes; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxLogins }, 0, 1_000_000)},
 	{"imap", "append_limit", "the lmtp message_size_limit", "largest message that APPEND takes", size(func(c *Config) *int64 { return &c.IMAP.AppendLimit })},
+	{"imap", "metadata", "false", "offer METADATA, annotations of mailboxes; kept in clear in mail_attribute_dict (Dovecot: imap_metadata)", boolean(func(c *Config) *bool { return &c.IMAP.Metadata })},
 	{"imap", "unauthenticate", "true", "offer UNAUTHENTICATE, by which a client becomes another user on the same connection", boolean(func(c *Config) *bool { return &c.IMAP.Unauthenticate })},
 
 	{"lmtp", "listen", "[]", "addresses for LMTP: host:port or unix:PATH", addresses(func(c *Config) *[]string { return &c.LMTP.Listen })},

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/metadata"
 	"mailcrypt/quota"
 	"mailcrypt/storage"
 )
@@ -27,6 +28,11 @@ type login interface {
 	GUID(ctx context.Context, name string) (mailbox.GUID, error)
 	Delete(ctx context.Context, name string) error
 	Rename(ctx context.Context, from, to string) error
+	// HasMetadata reports whether annotations are kept; those of the server have the name "".
+	HasMetadata() bool
+	MetadataLimits() metadata.Limits
+	Metadata(ctx context.Context, name string, entries []metadata.Entry, depth int) ([]metadata.Value, error)
+	SetMetadata(ctx context.Context, name string, values []metadata.Value) error
 	// Quota is nil where the user has none.
 	Quota(ctx context.Context) (*quotaState, error)
 	Open(ctx context.Context, name string, readOnly bool) (box, error)

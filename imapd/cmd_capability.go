@@ -18,6 +18,7 @@ var capabilities = strings.Fields(`
 	SORT SORT=DISPLAY ESORT PARTIAL
 	THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT
 	INPROGRESS
+	METADATA LIST-METADATA
 	QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE
 	COMPRESS=DEFLATE UNAUTHENTICATE`)
 
@@ -27,6 +28,9 @@ func (s *session) capabilityNames() []string {
 		names := append([]string(nil), capabilities...)
 		if limit := s.login.AppendLimit(); limit > 0 {
 			names[slices.Index(names, "APPENDLIMIT")] = "APPENDLIMIT=" + itoa(limit)
+		}
+		if !s.login.HasMetadata() {
+			names = slices.DeleteFunc(names, func(n string) bool { return strings.HasSuffix(n, "METADATA") })
 		}
 		if s.srv.opts.NoUnauthenticate {
 			names = slices.DeleteFunc(names, func(n string) bool { return n == "UNAUTHENTICATE" })

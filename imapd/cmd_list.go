@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/metadata"
 )
 
 const maxPatterns = 100
@@ -22,6 +23,7 @@ type listArgs struct {
 	returnChildren   bool // what the basic form always shows
 	returnUse        bool
 	returnStatus     []string
+	returnMetadata   []metadata.Entry
 }
 
 // list is LIST. Options before the names select, options after RETURN only add to what is
@@ -114,6 +116,19 @@ func (s *session) listReturn(a *listArgs) error {
 		}
 		a.returnStatus, err = s.statusItems()
 		return err
+	case "METADATA": // RFC 9590
+		if err := s.dec.SP(); err != nil {
+			return err
+		}
+		if err := s.metadataEntries(&a.returnMetadata); err != nil {
+			return err
+		}
+		if len(a.returnMetadata) == 0 {
+			return bad("Missing entry names.")
+		}
+		if !s.login.HasMetadata() {
+			return errNoMetadata
+		}
 	default:
 		return bad("Unknown LIST return option.")
 	}
@@ -258,6 +273,13 @@ func (s *session) runList(a *listArgs) error {
 			if err := s.statusResponse(f.name, a.returnStatus); err != nil {
 				s.log.Error("STATUS for LIST", "err", err)
 			}
+		}
+		if len(a.returnMetadata) > 0 && f.selectable {
+			values, err := s.login.Metadata(s.ctx, f.name, a.returnMetadata, 0)
+			if err != nil {
+				s.log.Error("METADATA for LIST", "err", err)
+			}
+			s.writeMetadata(f.name, values, -1)
 		}
 	}
 	return nil

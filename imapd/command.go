@@ -60,6 +60,8 @@ func commandTable() map[string]*command {
 		{"LIST", userState, (*session).list, true, false},
 		{"LSUB", userState, (*session).lsub, true, false},
 		{"STATUS", userState, (*session).status, true, false},
+		{"GETMETADATA", userState, (*session).getMetadata, true, false},
+		{"SETMETADATA", userState, (*session).setMetadata, true, false},
 		{"GETQUOTA", userState, (*session).getQuota, true, false},
 		{"GETQUOTAROOT", userState, (*session).getQuotaRoot, true, false},
 		{"SETQUOTA", userState, (*session).setQuota, true, false},

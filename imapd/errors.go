@@ -65,6 +65,8 @@ func (s *session) statusOf(c *call, err error) *status {
 		return &status{"BAD", "", syntax.Reason}
 	case errors.As(err, &read):
 		return &status{"NO", "UNAVAILABLE", "Message cannot be read: " + read.Reason() + "."}
+	case metadataStatus(err) != nil:
+		return metadataStatus(err)
 	case errors.As(err, &over):
 		return &status{"NO", "OVERQUOTA", over.Text}
 	case errors.As(err, &target) && (errors.Is(err, mailbox.ErrNotFound) || errors.Is(err, mailbox.ErrNotSelectable)):

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/metadata"
 	"mailcrypt/quota"
 	"mailcrypt/storage"
 	"mailcrypt/storage/storagetest"
@@ -29,7 +30,9 @@ type fakeUser struct {
 	limit   int64
 	special map[string]string
 	quota   *quotaState
-	over    bool // the quota is exceeded by more than 100 octets
+
+	annotations *metadata.Store
+	over        bool // the quota is exceeded by more than 100 octets
 
 	mu         sync.Mutex
 	unreadable map[mailbox.UID]error      // of every mailbox
@@ -54,6 +57,40 @@ func (u *fakeUser) User() string                  { return "alice" }
 func (u *fakeUser) Alert() string                 { return u.alert }
 func (u *fakeUser) AppendLimit() int64            { return u.limit }
 func (u *fakeUser) SpecialUse() map[string]string { return u.special }
+
+func (u *fakeUser) HasMetadata() bool { return u.annotations != nil }
+
+func (u *fakeUser) MetadataLimits() metadata.Limits {
+	if u.annotations == nil {
+		return metadata.New(nil, metadata.Limits{}).Limits()
+	}
+	return u.annotations.Limits()
+}
+
+func (u *fakeUser) Metadata(ctx context.Context, name string, entries []metadata.Entry, depth int) ([]metadata.Value, error) {
+	scope, err := u.scope(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return u.annotations.Get(ctx, scope, entries, depth)
+}
+
+func (u *fakeUser) SetMetadata(ctx context.Context, name string, values []metadata.Value) error {
+	scope, err := u.scope(ctx, name)
+	if err != nil {
+		return err
+	}
+	return u.annotations.Set(ctx, scope, values)
+}
+
+func (u *fakeUser) scope(ctx context.Context, name string) (metadata.Scope, error) {
+	if name == "" {
+		guid, err := u.Memory.GUID(ctx, "INBOX")
+		return metadata.Server(guid), err
+	}
+	guid, err := u.Memory.GUID(ctx, name)
+	return metadata.Mailbox(guid), err
+}
 
 func (u *fakeUser) Quota(context.Context) (*quotaState, error) { return u.quota, nil }
 

@@ -33,6 +33,14 @@ type Entry struct {
 	key    string // in lower case, without the first component; "" for that alone
 }
 
+// Entries whose value is not stored here: the role of a mailbox (RFC 6154 section 5), and
+// what an administrator says of the server (RFC 5464 section 6.2.1).
+var (
+	SpecialUse    = Entry{key: "specialuse"}
+	ServerComment = Entry{shared: true, key: "comment"}
+	ServerAdmin   = Entry{shared: true, key: "admin"}
+)
+
 // ParseEntry reads an entry name such as /private/comment, in any case. The error wraps
 // ErrEntry and its text is fit for clients.
 func ParseEntry(name string) (Entry, error) {

@@ -233,7 +233,8 @@ func TestLimits(t *testing.T) {
 		return s.Set(ctx, scope, []Value{{entry(t, name), []byte(value)}})
 	}
 	box, server, other := Mailbox(folder), Server(inbox), Mailbox(inbox)
-	if err := try(box, "/private/1", "12345678901"); !errors.Is(err, ErrTooLarge) {
+	var large *ValueError
+	if err := try(box, "/private/1", "12345678901"); !errors.As(err, &large) || large.Max != 10 {
 		t.Errorf("11 bytes: %v", err)
 	}
 	for _, name := range []string{"/private/1", "/private/2", "/shared/3"} {

@@ -16,9 +16,16 @@ var (
 	ErrInternal = errors.New("metadata: internal entry")
 	// ErrTooMany reports that the user has no room for more annotations.
 	ErrTooMany = errors.New("metadata: too many annotations")
-	// ErrTooLarge reports a value above Limits.Value.
-	ErrTooLarge = errors.New("metadata: value too large")
+	// ErrReadOnly reports an entry that only the administrator changes.
+	ErrReadOnly = errors.New("metadata: read-only entry")
 )
+
+// A ValueError reports a value that is too large.
+type ValueError struct{ Max int } // bytes that are allowed
+
+func (e *ValueError) Error() string {
+	return fmt.Sprintf("metadata: value of more than %d bytes", e.Max)
+}
 
 // Limits bound what a user may keep. Zero fields mean the defaults.
 type Limits struct {
@@ -172,15 +179,15 @@ func below(r attrdict.Reader, scope Scope, e Entry, fn func(e Entry, rest string
 	})
 }
 
-// Set changes annotations, all or none, durably. Errors wrap ErrInternal, ErrTooLarge or
-// ErrTooMany. What is there may always be removed, or replaced by what is not longer.
+// Set changes annotations, all or none, durably. Errors wrap ErrInternal, ErrTooMany or
+// a *ValueError. What is there may always be removed, or replaced by what is not longer.
 func (s *Store) Set(ctx context.Context, scope Scope, values []Value) error {
 	for _, v := range values {
 		if _, ok := scope.name(v.Entry); !ok {
 			return fmt.Errorf("metadata: setting: %w", ErrInternal)
 		}
 		if len(v.Data) > s.limits.Value {
-			return fmt.Errorf("metadata: setting: %w", ErrTooLarge)
+			return fmt.Errorf("metadata: setting: %w", &ValueError{s.limits.Value})
 		}
 	}
 	err := s.dict.Update(ctx, func(tx attrdict.Tx) error {
