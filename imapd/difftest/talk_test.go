@@ -196,7 +196,7 @@ type dialer func() (*talk, error)
 // dialTheirs starts Dovecot's imap process, logged in.
 func (p *place) dialTheirs() (*talk, error) {
 	cmd := exec.Command(p.world.doveadm, "-c", p.world.conf(p.config), "exec", "imap")
-	if strings.Contains(configs[p.config].dovecot, "protocol imap") { // slower, but it reads that
+	if strings.Contains(configs[p.config].dovecot, "imap") { // slower, but it reads settings of imap
 		cmd = exec.Command(p.world.imap, "-c", p.world.conf(p.config))
 	}
 	cmd.Env = append(os.Environ(), "USER=mail", "HOME="+p.theirs, "TZ=UTC")

@@ -27,6 +27,10 @@ type config struct {
 
 var configs = map[string]config{
 	"": {},
+	"metadata": {
+		dovecot: "imap_metadata=yes\nmail_attribute_dict=file:%h/attributes\n",
+		fields:  map[string]string{"imap_metadata": "yes"},
+	},
 	"quota": {
 		dovecot: `mail_plugins=quota
 protocol imap {
@@ -38,7 +42,7 @@ plugin {
   quota_rule=*:storage=10k:messages=16
   quota_rule2=Work:storage=+1k:messages=+2
   quota_rule3=Sent:ignore
-  quota_rule4=Lists/*:storage=-50%%%%
+  quota_rule4=Lists/*:storage=-50%%
 }
 `,
 		fields: map[string]string{"quota": "count:User quota", "quota_rule": "*:storage=10k:messages=16",
