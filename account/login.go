@@ -22,6 +22,7 @@ type Login struct {
 	set     Settings
 	keys    *keys.Keys
 	ring    *sharedRing
+	master  string // who has logged in as the user; "" is the user
 	log     *slog.Logger
 
 	stop   context.CancelFunc // ends what runs behind the login
@@ -41,15 +42,42 @@ func (r *Registry) Login(ctx context.Context, u *userdb.User, password []byte) (
 		return nil, err
 	}
 	defer s.Keys.Password.Clear()
+	return r.login(ctx, s, "")
+}
+
+// LoginAs opens a user's mail for a master user, who has proved to be that and has none of
+// the user's secrets. What the user's password seals stays locked; keys that open without it
+// open. The login changes no user key and makes none, whatever it finds. In templates the
+// password is absent, %{master_user} is the master's name and %{login_user} the user's.
+func (r *Registry) LoginAs(ctx context.Context, u *userdb.User, master string) (*Login, error) {
+	r.mu.Lock()
+	d := r.defaults
+	r.mu.Unlock()
+	s, err := resolve(d, u, nil, master)
+	if err != nil {
+		return nil, err
+	}
+	s.Keys.NoUserKey = true
+	return r.login(ctx, s, master)
+}
+
+// login opens the user of settings.
+func (r *Registry) login(ctx context.Context, s Settings, master string) (*Login, error) {
 	a, err := r.open(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	l := &Login{account: a, set: s, log: r.log.With("user", s.User)}
+	l := &Login{account: a, set: s, master: master, log: r.log.With("user", s.User)}
 	l.keys = a.keysFor(s)
-	l.ring, err = a.rings.get(ctx, r.ringID(s.Keys), s.KeepUnlocked, func() (*keys.Ring, error) {
-		return l.keys.Unlock(ctx, keys.Secret{})
-	})
+	if master != "" {
+		// Shared with nobody: it may do less than the user's.
+		l.log = l.log.With("master", master)
+		l.ring, err = a.rings.own(func() (*keys.Ring, error) { return l.keys.Look(ctx) })
+	} else {
+		l.ring, err = a.rings.get(ctx, r.ringID(s.Keys), s.KeepUnlocked, func() (*keys.Ring, error) {
+			return l.keys.Unlock(ctx, keys.Secret{})
+		})
+	}
 	if err != nil {
 		a.release()
 		return nil, fmt.Errorf("%w: opening the keys of user %s: %w", ErrTemporary, s.User, err)
@@ -101,7 +129,7 @@ func (l *Login) makeFolders(ctx context.Context) {
 // verifyBehind looks, behind the login, whether every folder's mail is encrypted to a key
 // of the user's, so that deliveries, which cannot look, go to no other.
 func (l *Login) verifyBehind() {
-	if l.ring.ring.State().Opened == 0 || l.set.Keys.Global != nil {
+	if l.master != "" || l.ring.ring.State().Opened == 0 || l.set.Keys.Global != nil {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -133,10 +161,17 @@ func (l *Login) verifyBehind() {
 // User is the user's name.
 func (l *Login) User() string { return l.set.User }
 
+// Master is the master user who has logged in as the user, "" where it is the user.
+func (l *Login) Master() string { return l.master }
+
 // Alert is what the user should be told at login, "" when every key opened.
 func (l *Login) Alert() string {
+	state := l.ring.ring.State()
 	switch {
-	case l.ring.ring.State().Locked():
+	case l.master != "" && state.Opened < state.UserKeys:
+		return "You act for another user. Mail that is encrypted under the user's password cannot be read; it can be listed, flagged, copied, moved and deleted."
+	case l.master != "":
+	case state.Locked():
 		return "Your password does not open the keys of this mailbox. Encrypted mail cannot be read; it can be moved and deleted. Ask the administrator to restore access."
 	case l.set.ReadErr != nil:
 		return "A key of this mailbox does not load. Encrypted mail may be unreadable until the administrator has mended the configuration."

@@ -66,6 +66,15 @@ func (rs *rings) get(ctx context.Context, id [sha256.Size]byte, keep time.Durati
 	return s, nil
 }
 
+// own returns a ring that no other login gets.
+func (rs *rings) own(look func() (*keys.Ring, error)) (*sharedRing, error) {
+	ring, err := look()
+	if err != nil {
+		return nil, err
+	}
+	return &sharedRing{ring: ring, refs: 1, set: rs}, nil
+}
+
 // release gives one use of the ring back.
 func (s *sharedRing) release() {
 	s.set.mu.Lock()

@@ -70,8 +70,17 @@ var ErrSettings = errors.New("account: settings cannot be used")
 
 // Resolve makes a user's Settings. password is the login's, nil where there is none.
 func Resolve(d Defaults, u *userdb.User, password []byte) (Settings, error) {
+	return resolve(d, u, password, "")
+}
+
+// resolve is Resolve for a login by a master user too, whose password never is one.
+func resolve(d Defaults, u *userdb.User, password []byte, master string) (Settings, error) {
 	r := resolver{d: d, fields: u.Fields}
-	r.vars = userdb.Vars{User: u.Name, Home: u.Home, Password: password, HasPassword: password != nil}
+	r.vars = userdb.Vars{User: u.Name, Home: u.Home, Password: password, HasPassword: password != nil,
+		More: map[string]string{"login_user": u.Name, "master_user": master}}
+	if master != "" {
+		r.vars.More["auth_user"] = master
+	}
 	s := Settings{User: u.Name, UID: u.UID, GID: u.GID, Separator: d.Separator, AppendLimit: d.AppendLimit, Folders: d.Folders}
 	s.Home = u.Home
 	if s.Home == "" {

@@ -94,6 +94,8 @@ type TLS struct{ Cert, Key string }
 type Auth struct {
 	DisablePlaintext bool // no password without TLS; loopback is exempt, as in Dovecot
 	UsernameFormat   string
+	MasterSeparator  string         // between a user and a master user; "" is none
+	MasterPasswdFile string         // of those who may log in for others; "" is none
 	TrustedNetworks  []netip.Prefix // of hosts with many users
 	FailureDelay     time.Duration  // of the answer to a failed login
 	MaxDelay         time.Duration  // of a login because others have failed; 0 is none
@@ -228,6 +230,12 @@ func (c *Config) finish(r *reader) {
 	}
 	if c.UserDB.PasswdFile == "" {
 		r.fail("userdb", "passwd_file", "is not set: without a user database nobody can log in")
+	}
+	if c.Auth.MasterSeparator != "" && c.Auth.MasterPasswdFile == "" {
+		r.fail("auth", "master_user_separator", "needs master_passwd_file: without it nobody is a master user")
+	}
+	if p := c.Auth.MasterPasswdFile; p != "" && p == c.UserDB.PasswdFile {
+		r.fail("auth", "master_passwd_file", "is the users' own: every user could log in for every other")
 	}
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		r.fail("tls", "cert", "cert and key belong together")

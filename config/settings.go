@@ -67,6 +67,8 @@ var Settings = []Setting{
 	{"auth", "disable_plaintext_auth", "true", "refuse passwords without TLS; loopback is exempt", boolean(func(c *Config) *bool { return &c.Auth.DisablePlaintext })},
 	{"auth", "username_format", "%Lu", "how a login name becomes a user name", text(func(c *Config) *string { return &c.Auth.UsernameFormat })},
 
+	{"auth", "master_passwd_file", "", "passwd-file of master users, who log in for others with their own passwords: as SASL PLAIN with an authorization identity, or see master_user_separator", path(func(c *Config) *string { return &c.Auth.MasterPasswdFile })},
+	{"auth", "master_user_separator", "", "stands between the user and the master user in a login name, such as * in alice*admin", separator},
 	{"auth", "failure_delay", "2s", "time from the check of a wrong password to its answer", duration(func(c *Config) *time.Duration { return &c.Auth.FailureDelay }, time.Minute)},
 	{"auth", "max_delay", "15s", "longest wait of a login because earlier ones of the user, or from the address, have failed; 0s: none", duration(func(c *Config) *time.Duration { return &c.Auth.MaxDelay }, time.Minute)},
 	{"auth", "login_trusted_networks", "[]", "networks of webmail servers and the like, each with many users: they are not slowed or counted as one address; loopback is not either", networks(func(c *Config) *[]netip.Prefix { return &c.Auth.TrustedNetworks })},
@@ -191,6 +193,16 @@ func level(r *reader, v any) error {
 	}
 	i := int(n)
 	r.c.Zlib.SaveLevel = &i
+	return nil
+}
+
+// separator is one character that no user name has.
+func separator(r *reader, v any) error {
+	s, ok := v.(string)
+	if !ok || len(s) != 1 || s[0] <= ' ' || s[0] > '~' || strings.Contains("-._@", s) || s[0] >= '0' && s[0] <= '9' || s[0]|0x20 >= 'a' && s[0]|0x20 <= 'z' {
+		return fmt.Errorf("must be one character that stands in no user name, such as *")
+	}
+	r.c.Auth.MasterSeparator = s
 	return nil
 }
 

@@ -89,6 +89,9 @@ type quotaState struct {
 	limits quota.Limits
 }
 
+// authenticateAs is the login of a master user for another one.
+type authenticateAs func(ctx context.Context, user, master string, password []byte, remote net.Addr) (login, error)
+
 type authenticate func(ctx context.Context, user string, password []byte, remote net.Addr) (login, error)
 
 var (

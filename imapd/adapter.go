@@ -18,21 +18,39 @@ type Authenticator interface {
 	Login(ctx context.Context, user string, password []byte, remote net.Addr) (*account.Login, error)
 }
 
+// A MasterAuthenticator is an Authenticator that lets master users act for others. LoginAs
+// checks the master's password and opens the user's account, without the user's secrets.
+// Errors are as those of Login.
+type MasterAuthenticator interface {
+	Authenticator
+	LoginAs(ctx context.Context, user, master string, password []byte, remote net.Addr) (*account.Login, error)
+}
+
 // NewServer returns a Server. Call Serve for each listener, and Shutdown at the end.
 func NewServer(o Options) *Server {
 	auth := o.Authenticator
-	return newServer(o, func(ctx context.Context, user string, password []byte, remote net.Addr) (login, error) {
-		l, err := auth.Login(ctx, user, password, remote)
-		switch {
-		case err == nil:
-			return accountLogin{l}, nil
-		case errors.Is(err, account.ErrAuth):
-			return nil, fmt.Errorf("%w: %w", errAuth, err)
-		case errors.Is(err, account.ErrTemporary):
-			return nil, fmt.Errorf("%w: %w", errTemporary, err)
-		}
-		return nil, err
+	s := newServer(o, func(ctx context.Context, user string, password []byte, remote net.Addr) (login, error) {
+		return adapt(auth.Login(ctx, user, password, remote))
 	})
+	if m, ok := auth.(MasterAuthenticator); ok {
+		s.loginAs = func(ctx context.Context, user, master string, password []byte, remote net.Addr) (login, error) {
+			return adapt(m.LoginAs(ctx, user, master, password, remote))
+		}
+	}
+	return s
+}
+
+// adapt turns what an Authenticator returned.
+func adapt(l *account.Login, err error) (login, error) {
+	switch {
+	case err == nil:
+		return accountLogin{l}, nil
+	case errors.Is(err, account.ErrAuth):
+		return nil, fmt.Errorf("%w: %w", errAuth, err)
+	case errors.Is(err, account.ErrTemporary):
+		return nil, fmt.Errorf("%w: %w", errTemporary, err)
+	}
+	return nil, err
 }
 
 // accountLogin gives account.Login the types of this package.

@@ -47,10 +47,10 @@ func (s *session) loginCommand(*call) error {
 	var user, password []byte
 	defer func() { clear(password) }()
 	err := s.args(func() (err error) {
-		user, err = s.dec.AString()
+		user, err = s.dec.Credential()
 		return err
 	}, func() (err error) {
-		password, err = s.dec.AString()
+		password, err = s.dec.Credential()
 		return err
 	})
 	if err != nil {
@@ -112,9 +112,8 @@ func (s *session) saslPlain(response []byte) error {
 	if len(parts) != 3 {
 		return bad("Invalid response.")
 	}
-	// Acting for another user is for master users, of which there are none.
 	if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
-		return s.failedLogin(parts[1], time.Now(), no("AUTHORIZATIONFAILED", "Authorization failed."))
+		return s.authenticateAs(parts[0], parts[1], parts[2])
 	}
 	return s.authenticateUser(parts[1], parts[2])
 }
@@ -167,9 +166,25 @@ func decodeSASL(word []byte, initial bool) ([]byte, error) {
 	return out[:n], nil
 }
 
-// authenticateUser checks a password and makes the session one of the user's.
+// authenticateUser checks a password and makes the session one of the user's. A master
+// user may be named behind the user.
 func (s *session) authenticateUser(user, password []byte) error {
-	attempt := s.srv.throttle.Begin(s.ip, string(user))
+	if sep := s.srv.opts.MasterSeparator; sep != "" {
+		if user, master, ok := bytes.Cut(user, []byte(sep)); ok {
+			return s.authenticateAs(user, master, password)
+		}
+	}
+	return s.authenticateAs(user, nil, password)
+}
+
+// authenticateAs is the login of a user, or of a master user for one. A login waits as long
+// as failures of whoever's password it is make it.
+func (s *session) authenticateAs(user, master, password []byte) error {
+	who := user
+	if master != nil {
+		who = master
+	}
+	attempt := s.srv.throttle.Begin(s.ip, string(who))
 	defer attempt.End(throttle.Unknown, nil)
 	if attempt.Wait > 0 {
 		s.srv.opts.Metrics.LoginDelay(attempt.Wait)
@@ -178,15 +193,12 @@ func (s *session) authenticateUser(user, password []byte) error {
 		return no("UNAVAILABLE", "Server is shutting down.")
 	}
 	begun := time.Now()
-	var l login
-	err := errAuth
-	if plausibleUser(user) {
-		l, err = s.srv.login(s.ctx, string(user), password, s.remote)
-	}
+	l, err := s.verify(user, master, password)
+	var refused *status
 	switch {
-	case errors.Is(err, errAuth):
+	case errors.Is(err, errAuth), errors.As(err, &refused):
 		attempt.End(throttle.Bad, password)
-		return s.failedLogin(user, begun, err)
+		return s.failedLogin(user, master, begun, err)
 	case err != nil:
 		return err
 	}
@@ -200,6 +212,20 @@ func (s *session) authenticateUser(user, password []byte) error {
 	return ok("CAPABILITY "+strings.Join(s.capabilityNames(), " "), "Logged in.")
 }
 
+// verify asks whether a password is right.
+func (s *session) verify(user, master, password []byte) (login, error) {
+	switch {
+	case !plausibleUser(user) || master != nil && !plausibleUser(master):
+		return nil, errAuth
+	case master == nil:
+		return s.srv.login(s.ctx, string(user), password, s.remote)
+	case s.srv.loginAs == nil:
+		// Acting for another user is for master users, of which there are none.
+		return nil, no("AUTHORIZATIONFAILED", "Authorization failed.")
+	}
+	return s.srv.loginAs(s.ctx, string(user), string(master), password, s.remote)
+}
+
 // loggedIn makes the session one of the user's.
 func (s *session) loggedIn(l login) {
 	s.login, s.state = l, authenticated
@@ -207,6 +233,9 @@ func (s *session) loggedIn(l login) {
 	s.dec.SetLimits(s.srv.opts.After)
 	s.dec.Frugal = true
 	s.log = s.log.With("user", l.User())
+	if m, ok := l.(interface{ Master() string }); ok && m.Master() != "" {
+		s.log = s.log.With("master", m.Master())
+	}
 	s.log.Info("login", "tls", s.tls || s.proxyTLS)
 	if alert := l.Alert(); alert != "" {
 		s.writeStatus("*", &status{"OK", "ALERT", alert})
@@ -221,10 +250,14 @@ func plausibleUser(user []byte) bool {
 
 // failedLogin answers a failed login. The time from the check on is the same whatever was
 // wrong. The log has one line for each, for programs that ban addresses.
-func (s *session) failedLogin(user []byte, begun time.Time, answer error) error {
+func (s *session) failedLogin(user, master []byte, begun time.Time, answer error) error {
 	s.srv.opts.Metrics.Login(false)
 	s.authFails++
-	s.log.Info("login failed", "user", string(user[:min(len(user), maxUser)]), "failures", s.authFails)
+	attrs := []any{"user", string(user[:min(len(user), maxUser)])}
+	if master != nil {
+		attrs = append(attrs, "master", string(master[:min(len(master), maxUser)]))
+	}
+	s.log.Info("login failed", append(attrs, "failures", s.authFails)...)
 	s.pause(time.Until(begun.Add(s.srv.opts.Timeouts.AuthDelay)))
 	if s.authFails >= maxAuthFails {
 		s.after = func() error { return errTooManyLogins }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"mailcrypt/imapd/imapwire"
+	"mailcrypt/keys"
 	"mailcrypt/mailbox"
 	"mailcrypt/quota"
 )
@@ -87,6 +88,8 @@ func (s *session) statusOf(c *call, err error) *status {
 		return &status{"NO", "READ-ONLY", "Mailbox is read-only."}
 	case errors.Is(err, mailbox.ErrLooksTransformed):
 		return &status{"NO", "CANNOT", "Message looks like an encrypted or compressed file."}
+	case errors.Is(err, keys.ErrNoUserKey):
+		return &status{"NO", "UNAVAILABLE", "The user has no key yet: it is made when the user logs in."}
 	case errors.Is(err, errAuth):
 		return &status{"NO", "AUTHENTICATIONFAILED", "Authentication failed."}
 	case errors.Is(err, errTemporary), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -64,6 +64,10 @@ type Options struct {
 	// 15 s, negative is none. See Timeouts.AuthDelay for the time that a failure takes.
 	MaxDelay time.Duration
 
+	// MasterSeparator stands between a user and the master user who logs in for that user,
+	// as in alice*admin; "" is none (Dovecot: auth_master_user_separator). It needs a
+	// MasterAuthenticator, and so does the authorization identity of SASL PLAIN.
+	MasterSeparator string
 	// NoUnauthenticate turns the command UNAUTHENTICATE off (RFC 8437 section 8).
 	NoUnauthenticate bool
 
@@ -130,6 +134,7 @@ func (noMetrics) Panic()                                {}
 type Server struct {
 	opts     Options
 	login    authenticate
+	loginAs  authenticateAs // nil: there are no master users
 	commands map[string]*command
 	ctx      context.Context // of all sessions
 	cancel   context.CancelFunc

@@ -27,7 +27,7 @@ func (k *Keys) PublicKey(ctx context.Context, folder mailbox.GUID, secret Secret
 		pub, active, err = activeKey(r, folderLevel(folder))
 		return err
 	})
-	if errors.Is(err, ErrBadKey) {
+	if errors.Is(err, ErrBadKey) && !c.NoUserKey {
 		// Mail goes on to a new key; the record stays for whoever wants to mend it.
 		k.log.Warn("folder key is not usable, making another", "folder", folder.String(), "err", err)
 	} else if err != nil || pub != nil {
@@ -125,6 +125,9 @@ func (k *Keys) onlyUserKey(r attrdict.Reader) (*dcrypt.PublicKey, error) {
 
 // newUserKey makes the user's key. atLogin says that whoever asks has authenticated.
 func (k *Keys) newUserKey(ctx context.Context, secret Secret, c Config, replace []byte, atLogin bool) (*dcrypt.PublicKey, error) {
+	if c.NoUserKey {
+		return nil, fmt.Errorf("%w, and only the user's own login may make it", ErrNoUserKey)
+	}
 	if c.Curve == "" {
 		return nil, ErrNoGeneration
 	}

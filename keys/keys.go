@@ -111,6 +111,8 @@ type Config struct {
 	// UnsealedFirst lets a delivery before the first login make an open user key
 	// although sealing is wanted; the first login seals it.
 	UnsealedFirst bool
+	// NoUserKey forbids making user keys: whoever logs in is not the user.
+	NoUserKey bool
 	// Seal are the parameters of password seals. Zero values are SHA-512, 210,000
 	// rounds (some 90 ms a guess) and 16 bytes of salt. Weaker seals are raised.
 	Seal dcrypt.SealOptions

@@ -40,9 +40,34 @@ func (k *Keys) Unlock(ctx context.Context, secret Secret) (*Ring, error) {
 	if !secret.Known() && c.Password.Known() {
 		secret = c.Password
 	}
-	records, more, err := k.userRecords(ctx)
+	r, opened, records, err := k.unlock(ctx, c, secret)
 	if err != nil {
 		return nil, err
+	}
+	r.state.Unproven = !r.judge(opened, records)
+	if !r.state.Unproven {
+		k.mend(ctx, r, c, opened, secret)
+	}
+	return r, nil
+}
+
+// Look opens what opens without a secret of the user's, for somebody else who may look: a
+// master user. Nothing is changed, whatever is found, and the ring trusts no key, so that
+// nothing is changed by it later. Its state is Unproven.
+func (k *Keys) Look(ctx context.Context) (*Ring, error) {
+	r, _, _, err := k.unlock(ctx, k.Config(), AbsentSecret())
+	if err != nil {
+		return nil, err
+	}
+	r.state.Unproven = true
+	return r, nil
+}
+
+// unlock opens what a secret opens.
+func (k *Keys) unlock(ctx context.Context, c Config, secret Secret) (*Ring, []openedKey, []userRecord, error) {
+	records, more, err := k.userRecords(ctx)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	if more {
 		k.log.Warn("there are too many user keys; some are not looked at", "limit", maxUserKeys)
@@ -50,13 +75,9 @@ func (k *Keys) Unlock(ctx context.Context, secret Secret) (*Ring, error) {
 	r := newRing(k, slices.Concat(c.GlobalPrivate, c.SealKeys))
 	opened, err := k.openAll(ctx, r, records, secret)
 	if err != nil {
-		return nil, errors.Join(err, r.Close())
+		return nil, nil, nil, errors.Join(err, r.Close())
 	}
-	r.state.Unproven = !r.judge(opened, records)
-	if !r.state.Unproven {
-		k.mend(ctx, r, c, opened, secret)
-	}
-	return r, nil
+	return r, opened, records, nil
 }
 
 // An openedKey is a user key that a login has opened.

@@ -57,6 +57,13 @@ func check(ctx context.Context, c *config.Config) (warnings []string, err error)
 		return nil, err
 	}
 	defer users.Close()
+	if c.Auth.MasterPasswdFile != "" {
+		masters, err := userdb.OpenPasswdFile(c.Auth.MasterPasswdFile, userdb.Options{UsernameFormat: c.Auth.UsernameFormat})
+		if err != nil {
+			return nil, err
+		}
+		defer masters.Close()
+	}
 	if len(slices.Concat(c.IMAP.Listen, c.IMAP.TLSListen, c.LMTP.Listen, c.IMAP.ProxyListen, c.IMAP.ProxyTLSListen, c.LMTP.ProxyListen)) == 0 {
 		warnings = append(warnings, "nothing is listened on: set [imap] listen, tls_listen or [lmtp] listen")
 	}

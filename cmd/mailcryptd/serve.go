@@ -172,6 +172,7 @@ func (s *server) start(c *config.Config) error {
 		MaxPerUser: c.IMAP.MaxPerUser, MaxPerUserAddress: c.IMAP.MaxPerUserAddress,
 		TrustedNetworks: c.Auth.TrustedNetworks, MaxDelay: cmp.Or(c.Auth.MaxDelay, -1),
 		Timeouts:         imapd.Timeouts{AuthDelay: max(c.Auth.FailureDelay, 1)},
+		MasterSeparator:  c.Auth.MasterSeparator,
 		NoUnauthenticate: !c.IMAP.Unauthenticate,
 	})
 	s.lmtp = lmtpd.NewServer(lmtpd.Options{

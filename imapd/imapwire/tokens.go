@@ -159,14 +159,22 @@ func (d *Decoder) Keyword() (string, error) {
 
 // AString reads an atom, a quoted string or a literal into memory of its own, which
 // the caller may overwrite.
-func (d *Decoder) AString() ([]byte, error) {
+func (d *Decoder) AString() ([]byte, error) { return d.astring(isAStringChar) }
+
+// Credential is AString for LOGIN, where an unquoted user may hold "*" and "%" too: clients
+// write the names of master users so, and Dovecot reads them.
+func (d *Decoder) Credential() ([]byte, error) {
+	return d.astring(func(c byte) bool { return isAStringChar(c) || c == '*' || c == '%' })
+}
+
+func (d *Decoder) astring(in func(byte) bool) ([]byte, error) {
 	switch d.Peek() {
 	case '"', '{', '~':
 		if d.Peek() != '~' || bytes.HasPrefix(d.line[d.pos:], []byte("~{")) {
 			return d.String()
 		}
 	}
-	a := d.while(isAStringChar)
+	a := d.while(in)
 	if len(a) == 0 {
 		return nil, syntaxf("Expected a string.")
 	}

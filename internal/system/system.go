@@ -37,6 +37,7 @@ const lockWait = 2 * time.Second
 // A System is a user database and the users' mail, open. Close it.
 type System struct {
 	Users    *userdb.PasswdFile
+	Masters  *userdb.PasswdFile // those who may log in for others; nil without
 	Accounts *account.Registry
 	Log      *slog.Logger
 
@@ -67,6 +68,11 @@ func Open(c *config.Config, log *slog.Logger) (_ *System, err error) {
 	if s.Users, err = userdb.OpenPasswdFile(c.UserDB.PasswdFile, userdb.Options{Log: log, UsernameFormat: c.Auth.UsernameFormat}); err != nil {
 		return nil, err
 	}
+	if c.Auth.MasterPasswdFile != "" {
+		if s.Masters, err = userdb.OpenPasswdFile(c.Auth.MasterPasswdFile, userdb.Options{Log: log, UsernameFormat: c.Auth.UsernameFormat}); err != nil {
+			return nil, err
+		}
+	}
 	s.Accounts = account.NewRegistry(account.Options{Defaults: defaults, Log: log})
 	return s, nil
 }
@@ -90,6 +96,9 @@ func (s *System) Close() error {
 	}
 	if s.Users != nil {
 		errs = append(errs, s.Users.Close())
+	}
+	if s.Masters != nil {
+		errs = append(errs, s.Masters.Close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Unlock())
@@ -142,6 +151,32 @@ func (s *System) Login(ctx context.Context, name string, password []byte, from n
 		return nil, fmt.Errorf("%w: %w", account.ErrAuth, err)
 	}
 	return s.Accounts.Login(ctx, u, password)
+}
+
+// LoginAs checks the password of a master user and opens a user's mail for that master.
+// Masters are in a file of their own, so no user is one. It is imapd's MasterAuthenticator.
+func (s *System) LoginAs(ctx context.Context, name, master string, password []byte, from net.Addr) (*account.Login, error) {
+	if s.Masters == nil {
+		return nil, fmt.Errorf("%w: there are no master users", account.ErrAuth)
+	}
+	m, err := s.Masters.Authenticate(ctx, master, password)
+	switch {
+	case errors.Is(err, userdb.ErrAuth):
+		return nil, fmt.Errorf("%w: master user %q", account.ErrAuth, master)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", account.ErrTemporary, err)
+	}
+	if err := allowed(m, from); err != nil {
+		return nil, fmt.Errorf("%w: %w", account.ErrAuth, err)
+	}
+	u, err := s.Users.Lookup(ctx, name)
+	switch {
+	case errors.Is(err, userdb.ErrNoUser):
+		return nil, fmt.Errorf("%w: user %q for master user %s", account.ErrAuth, name, m.Name)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", account.ErrTemporary, err)
+	}
+	return s.Accounts.LoginAs(ctx, u, m.Name)
 }
 
 // Deliver finds a recipient. It is lmtpd's Users.
