@@ -78,6 +78,7 @@ type fetching struct {
 	pieces bool // some item is partial
 
 	values   []fetchValue
+	scratch  []byte        // numbers and dates of the message at hand
 	marked   []mailbox.UID // to become \Seen
 	unread   failures
 	gone     bool
@@ -88,7 +89,7 @@ type fetching struct {
 // octet of the response, but for reading a literal's contents.
 func (f *fetching) message(index int) error {
 	msg := f.box.view.At(index)
-	f.values = f.values[:0]
+	f.values, f.scratch = f.values[:0], f.scratch[:0]
 	var readErr error
 	if f.text {
 		_, readErr = f.box.reader.open(f.ctx, msg.UID)
@@ -99,11 +100,15 @@ func (f *fetching) message(index int) error {
 		if readErr != nil && item.needsText() {
 			continue
 		}
-		v, err := f.value(msg, item)
+		f.values = append(f.values, fetchValue{item: item, msg: msg})
+		last := len(f.values) - 1
+		err := f.value(&f.values[last])
+		if err == nil {
+			continue
+		}
+		f.values = f.values[:last]
 		var cte *encodingError
 		switch {
-		case err == nil:
-			f.values = append(f.values, v)
 		case errors.As(err, &cte):
 			f.encoding = true
 		case errors.Is(err, mailbox.ErrNotFound):

@@ -3,6 +3,7 @@ package imapd
 import (
 	"bytes"
 	"io"
+	"strconv"
 	"time"
 
 	"mailcrypt/imapd/imapwire"
@@ -26,34 +27,34 @@ type fetchValue struct {
 }
 
 // value prepares the answer to an item. The message is open where the item needs it.
-func (s *session) value(msg *mailbox.Message, item *fetchItem) (fetchValue, error) {
-	v := fetchValue{item: item, msg: msg}
+func (f *fetching) value(v *fetchValue) error {
+	s, msg, item := f.session, v.msg, v.item
 	switch item.kind {
 	case itemUID:
-		v.text = []byte(itoa(int64(msg.UID)))
+		v.text = f.number(int64(msg.UID))
 	case itemFlags:
 		v.flags = msg.Flags
 	case itemInternalDate:
 		t, err := s.received(msg)
 		if err != nil {
-			return v, err
+			return err
 		}
-		v.text = []byte(`"` + dateTime(t) + `"`)
+		v.text = f.dateTime(t)
 	case itemSize:
 		size, err := s.sizeOf(msg)
 		if err != nil {
-			return v, err
+			return err
 		}
-		v.text = []byte(itoa(size))
+		v.text = f.number(size)
 	case itemModSeq: // written from the message
 	case itemSaveDate:
 		t, err := s.saved(msg)
 		if err != nil {
-			return v, err
+			return err
 		}
 		v.text = []byte("NIL") // RFC 8514 section 4.2
 		if !t.IsZero() {
-			v.text = []byte(`"` + dateTime(t) + `"`)
+			v.text = f.dateTime(t)
 		}
 	case itemEmailID:
 		v.text = []byte("(" + emailID(msg.GUID) + ")")
@@ -62,7 +63,7 @@ func (s *session) value(msg *mailbox.Message, item *fetchItem) (fetchValue, erro
 	case itemEnvelope, itemBody, itemBodyStructure:
 		root, err := s.box.reader.structure()
 		if err != nil {
-			return v, err
+			return err
 		}
 		switch item.kind {
 		case itemEnvelope:
@@ -72,11 +73,11 @@ func (s *session) value(msg *mailbox.Message, item *fetchItem) (fetchValue, erro
 		}
 		noNUL(v.text)
 	case itemSection:
-		return v, s.sectionValue(&v)
+		return s.sectionValue(v)
 	default:
-		return v, s.binaryValue(&v)
+		return s.binaryValue(v)
 	}
-	return v, nil
+	return nil
 }
 
 // received is INTERNALDATE, in the server's time zone as Dovecot gives it.
@@ -99,14 +100,25 @@ func (s *session) saved(msg *mailbox.Message) (time.Time, error) {
 
 // dateTime is a time in the form of RFC 9051, whose years have four digits whatever a
 // file says.
-func dateTime(t time.Time) string {
+func (f *fetching) dateTime(t time.Time) []byte {
 	switch {
 	case t.Year() > 9999:
 		t = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	case t.Year() < 0:
 		t = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	return t.Format(imapwire.DateTimeLayout)
+	start := len(f.scratch)
+	f.scratch = append(f.scratch, '"')
+	f.scratch = t.AppendFormat(f.scratch, imapwire.DateTimeLayout)
+	f.scratch = append(f.scratch, '"')
+	return f.scratch[start:]
+}
+
+// number prints a number for the message at hand.
+func (f *fetching) number(n int64) []byte {
+	start := len(f.scratch)
+	f.scratch = strconv.AppendInt(f.scratch, n, 10)
+	return f.scratch[start:]
 }
 
 // sizeOf is RFC822.SIZE. The open message knows best.
