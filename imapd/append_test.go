@@ -30,6 +30,7 @@ S: + OK
 C: A: 3
 C: 
 C: hu)
+S* * OK [PERMANENTFLAGS
 S: * 3 EXISTS
 S: * 3 RECENT
 S: a OK [APPENDUID 2 1:3] Append completed.
@@ -38,7 +39,6 @@ S: * 1 FETCH (FLAGS (\Seen \Recent) BODY[HEADER.FIELDS (A)] {8}
 S: A: 1
 S: 
 S: )
-S* * OK [PERMANENTFLAGS
 S: * 2 FETCH (FLAGS (\Flagged \Recent k) BODY[HEADER.FIELDS (A)] {8}
 S: A: 2
 S: 

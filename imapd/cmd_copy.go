@@ -24,7 +24,16 @@ func (s *session) copyArgs(c *call) (uids []mailbox.UID, name string, err error)
 	if err := s.decodeName(&name); err != nil {
 		return nil, "", err
 	}
-	return s.uidsAt(indices), name, nil
+	uids = s.uidsAt(indices)
+	// All or nothing (RFC 9051 section 6.4.7), and so for messages that another session has
+	// expunged, though this client has not been told (RFC 2180 section 4.4.1).
+	now := s.box.box.View()
+	for _, uid := range uids {
+		if _, there := now.Find(uid); !there {
+			return nil, "", no("EXPUNGEISSUED", "Some of the messages no longer exist.")
+		}
+	}
+	return uids, name, nil
 }
 
 // copy is COPY and UID COPY.

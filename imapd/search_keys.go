@@ -181,7 +181,7 @@ func (p *searchParser) argument(name string) (*searchKey, error) {
 	}
 	if kind, ok := numberKeys[name]; ok {
 		n, err := d.Number64()
-		if err == nil && n == 0 && (kind == keyOlder || kind == keyYounger) {
+		if err == nil && (n == 0 || n >= 1<<32) && (kind == keyOlder || kind == keyYounger) {
 			err = bad("Invalid interval.")
 		}
 		return &searchKey{kind: kind, number: n}, err

@@ -141,6 +141,7 @@ func (s *session) announceView(next *mailbox.View, expunge, withUID bool, quiet 
 				lost = true
 				continue
 			}
+			s.announceKeywords(ch.New.Flags.Keywords)
 			replaced = append(replaced, ch.New)
 			added++
 		}
