@@ -50,6 +50,9 @@ func TestClients(t *testing.T) {
 			t.Parallel() // most of a client's time is spent waiting
 			if c.version != nil {
 				out, _ := exec.Command(c.version[0], c.version[1:]...).Output()
+				if len(out) == 0 {
+					out, _ = exec.Command(c.version[0], c.version[1:]...).CombinedOutput()
+				}
 				first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 				t.Log(c.version[0], first)
 			}
