@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mailcrypt/metadata"
+	"mailcrypt/quota"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -204,12 +207,17 @@ func FuzzCommand(f *testing.F) {
 		"s SELECT INBOX\r\na SORT RETURN (PARTIAL -1:-2 SAVE) (REVERSE SUBJECT SIZE DATE DISPLAYFROM) UTF-8 ALL\r\nb UID SORT (CC) UTF-8 $\r\n",
 		"s SELECT INBOX\r\na THREAD REFERENCES UTF-8 ALL\r\nb UID THREAD REFS UTF-8 TEXT x\r\nc THREAD ORDEREDSUBJECT US-ASCII 1:*\r\n",
 		"s SELECT INBOX\r\na UID FETCH 1:* UID (PARTIAL 1:2)\r\nb SEARCH RETURN (MIN PARTIAL 1:9 COUNT) SAVEDSINCE 1-Feb-2024\r\n",
+		"a GETQUOTAROOT INBOX\r\nb GETQUOTA \"User quota\"\r\nc SETQUOTA \"\" (STORAGE 1 MESSAGE 2)\r\nd STATUS INBOX (DELETED-STORAGE)\r\n",
+		"a SETMETADATA INBOX (/private/comment \"x\" /shared/vendor/a ~{2+}\r\n\x00y /private/b NIL)\r\nb GETMETADATA (DEPTH infinity MAXSIZE 5) INBOX (/private /shared)\r\n",
+		"a GETMETADATA \"\" (DEPTH 1) /private\r\nb LIST \"\" * RETURN (METADATA (/private/comment))\r\n",
 		"a IDLE\r\nDONE\r\n", "a AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n", "a LOGIN {5+}\r\nalice \"secret\"\r\na STARTTLS\r\n",
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		fx := newFixtureQuiet(t)
+		fx.user.annotations = metadata.New(memoryDict{}, metadata.Limits{})
+		fx.user.quota = &quotaState{"User quota", quota.Usage{}, quota.Limits{Bytes: 1, Messages: 1}}
 		nc := &memConn{in: bytes.NewReader(append([]byte("l LOGIN alice secret\r\n"), in...))}
 		newSession(fx.srv, nc).run(false)
 		if fx.metrics.panics > 0 {

@@ -1,7 +1,10 @@
 package imapd
 
 import (
+	"bytes"
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -225,4 +228,31 @@ func TestMetadataOff(t *testing.T) {
 	if got := strings.Join(c.until("e "), ""); !strings.Contains(got, " METADATA LIST-METADATA ") {
 		t.Errorf("not offered: %q", got)
 	}
+}
+
+// memoryDict is a dictionary for one session.
+type memoryDict map[string][]byte
+
+func (m memoryDict) View(_ context.Context, fn func(attrdict.Reader) error) error { return fn(m) }
+func (m memoryDict) Update(_ context.Context, fn func(attrdict.Tx) error) error   { return fn(m) }
+func (m memoryDict) Set(key string, value []byte) error                           { m[key] = bytes.Clone(value); return nil }
+func (m memoryDict) Unset(key string) error                                       { delete(m, key); return nil }
+func (m memoryDict) Close() error                                                 { return nil }
+
+func (m memoryDict) Get(key string) ([]byte, error) {
+	if v, ok := m[key]; ok {
+		return v, nil
+	}
+	return nil, attrdict.ErrNotFound
+}
+
+func (m memoryDict) Iterate(prefix string, fn func(string, []byte) error) error {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		if strings.HasPrefix(key, prefix) {
+			if err := fn(key, m[key]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"mailcrypt/internal/durable"
 	"mailcrypt/lmtpd"
 	"mailcrypt/mailbox"
+	"mailcrypt/quota"
 	"mailcrypt/userdb"
 )
 
@@ -182,5 +183,42 @@ func TestKeyExposed(t *testing.T) {
 	}
 	if got := KeyExposed(&config.Config{}); got != "" {
 		t.Errorf("without TLS: %q", got)
+	}
+}
+
+func TestSystemQuota(t *testing.T) {
+	ctx := context.Background()
+	c := configure(t, "alice:{PLAIN}pw::::::\nbob:{PLAIN}pw::::::userdb_quota_rule=*:bytes=5000\n",
+		"before_first_login = \"unsealed\"\n[quota]\nrule = \"*:bytes=1000\"\ngrace = 0\nfull_tempfail = true\n")
+	s, err := Open(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for user, want := range map[string]bool{"alice": true, "bob": false} {
+		r, err := s.Deliver(ctx, user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var over *quota.Error
+		if err := r.Fits(ctx, "INBOX", 1001); errors.As(err, &over) != want || want && !over.Temporary {
+			t.Errorf("%s: %v", user, err)
+		}
+		a, err := r.Append(ctx, "INBOX", mailbox.SaveInfo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(a, strings.Repeat("x", 1001)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Commit(); errors.As(err, &over) != want {
+			t.Errorf("saving for %s: %v", user, err)
+		}
+		if err := errors.Join(a.Abort(), r.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := Defaults(configure(t, "alice:{PLAIN}pw::::::\n", "[quota]\nrule = \"everything\"\n")); err == nil || !strings.Contains(err.Error(), "quota_rule") {
+		t.Errorf("a rule that is none: %v", err)
 	}
 }
