@@ -158,7 +158,8 @@ func (p purse) options(ctx context.Context, name string, info mailbox.SaveInfo, 
 	if p.policy.For(canonical(name)).Unlimited() {
 		return o, nil
 	}
-	if err := p.fits(ctx, name, info.Announced); err != nil {
+	announced := quota.Usage{Bytes: info.Before}.Add(quota.Usage{Bytes: info.Announced})
+	if err := p.fits(ctx, name, announced.Bytes); err != nil {
 		return o, err
 	}
 	o.Admit = func(messages int, s mailbox.Sizes) (func(), error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +73,11 @@ func TestQuotaAppend(t *testing.T) {
 	}
 	if err := trySave(in, mail(101), 0); !over(err) {
 		t.Errorf("found too large at the end: %v", err)
+	}
+	for _, info := range []mailbox.SaveInfo{{Announced: 60, Before: 60}, {Announced: math.MaxInt64, Before: 1 << 62}} {
+		if _, err := in.Append(ctx, info); !over(err) {
+			t.Errorf("%+v: %v", info, err)
+		}
 	}
 	if n := len(stored(t, filepath.Join(w.dir, "u/Maildir"))); n != 3 {
 		t.Errorf("%d files after a refusal", n)

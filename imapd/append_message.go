@@ -88,7 +88,8 @@ func (v *saving) message() error {
 		if err := v.acceptable(a.literal.Size, 0); err != nil {
 			return err
 		}
-		a.info.Announced = a.literal.Size
+		a.info.Announced, a.info.Before = a.literal.Size, v.announced
+		v.announced += min(a.literal.Size, 1<<62-v.announced)
 	}
 	if v.target == nil {
 		if err := v.open(); err != nil {

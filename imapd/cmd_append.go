@@ -50,7 +50,9 @@ type saving struct {
 	name    string
 	target  box        // nil until the first message's arguments have been read
 	written []appender // finished, but for the last
-	source  urlSource  // what CATENATE reads from
+	// announced is the size of the literals so far.
+	announced int64
+	source    urlSource // what CATENATE reads from
 }
 
 // readName reads the mailbox name, which is judged with the first message's arguments.

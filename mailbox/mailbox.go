@@ -112,6 +112,8 @@ type SaveInfo struct {
 	// Announced is the size in bytes that the client has announced, 0 where it has not. What
 	// is too large by that alone is refused before it is received.
 	Announced int64
+	// Before is what was announced for messages that are saved together with this one.
+	Before int64
 }
 
 // A Pending is a message being saved: write the stored bytes, then Commit or Abort.
