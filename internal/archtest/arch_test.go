@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"cmd/doveadm-crypt":   {"admin", "config", "internal/durable", "internal/system", "userdb"},
 	"acceptance":          {},
 	"imapd/difftest":      {},
+	"imapd/resynctest":    {},
 	"internal/teststore":  {},
 	"internal/archtest":   {},
 }
