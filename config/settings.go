@@ -47,7 +47,7 @@ var Settings = []Setting{
 	{"imap", "tls_listen", "[]", "addresses for IMAP with TLS from the first byte", addresses(func(c *Config) *[]string { return &c.IMAP.TLSListen })},
 	{"imap", "haproxy_listen", "[]", "as listen, for connections through proxies, which begin with a header of the PROXY protocol, version 1 or 2", addresses(func(c *Config) *[]string { return &c.IMAP.ProxyListen })},
 	{"imap", "haproxy_tls_listen", "[]", "as tls_listen, through proxies: the header first, then TLS", addresses(func(c *Config) *[]string { return &c.IMAP.ProxyTLSListen })},
-	{"imap", "max_connections", "0", "connections of all users at once; 0 is the built-in limit", number(func(c *Config) *int { return &c.IMAP.MaxConnections }, 0, 1_000_000)},
+	{"imap", "max_connections", "0", "connections of all users at once; 0: a quarter of the limit of open files, for a connection may need three", number(func(c *Config) *int { return &c.IMAP.MaxConnections }, 0, 1_000_000)},
 	{"imap", "mail_max_userip_connections", "10", "connections of one user from one address; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerUserAddress }, 0, 1_000_000)},
 	{"imap", "max_user_connections", "0", "connections of one user; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerUser }, 0, 1_000_000)},
 	{"imap", "max_address_connections", "0", "connections from one address, or IPv6 network of /64; 0: any number", number(func(c *Config) *int { return &c.IMAP.MaxPerAddress }, 0, 1_000_000)},

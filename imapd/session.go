@@ -259,7 +259,8 @@ func (s *session) close() {
 // after it.
 func (s *session) startTLS() error {
 	tc := tls.Server(s.conn.nc, s.srv.opts.TLSConfig)
-	ctx, cancel := context.WithTimeout(s.ctx, s.srv.opts.Timeouts.Handshake)
+	// Of the server's context: the session's would keep what it needs for children.
+	ctx, cancel := context.WithTimeout(s.srv.ctx, s.srv.opts.Timeouts.Handshake)
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return err

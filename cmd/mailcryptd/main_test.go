@@ -177,3 +177,20 @@ func TestReload(t *testing.T) {
 		t.Error("the socket is left behind: ", err)
 	}
 }
+
+func TestMaxConnections(t *testing.T) {
+	var log bytes.Buffer
+	s := &server{log: slog.New(slog.NewTextHandler(&log, nil))}
+	var c config.Config
+	if n := s.maxConnections(&c); n < 16 {
+		t.Errorf("by default %d", n)
+	}
+	c.IMAP.MaxConnections = 5
+	if n := s.maxConnections(&c); n != 5 || log.Len() > 0 {
+		t.Errorf("%d of 5: %s", n, &log)
+	}
+	c.IMAP.MaxConnections = 1 << 40
+	if n := s.maxConnections(&c); n != 1<<40 || !strings.Contains(log.String(), "LimitNOFILE") {
+		t.Errorf("%d of 2^40: %s", n, &log)
+	}
+}

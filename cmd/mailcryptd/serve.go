@@ -168,7 +168,7 @@ func (s *server) start(c *config.Config) error {
 	s.imap = imapd.NewServer(imapd.Options{
 		Authenticator: s.system, TLSConfig: tlsConfig, RequireTLS: c.Auth.DisablePlaintext,
 		Logger: s.log.With("service", "imap"), Metrics: s.metrics.IMAP, Version: system.Version(),
-		MaxConnections: c.IMAP.MaxConnections, MaxLogins: c.IMAP.MaxLogins, MaxPerAddress: c.IMAP.MaxPerAddress,
+		MaxConnections: s.maxConnections(c), MaxLogins: c.IMAP.MaxLogins, MaxPerAddress: c.IMAP.MaxPerAddress,
 		MaxPerUser: c.IMAP.MaxPerUser, MaxPerUserAddress: c.IMAP.MaxPerUserAddress,
 		TrustedNetworks: c.Auth.TrustedNetworks, MaxDelay: cmp.Or(c.Auth.MaxDelay, -1),
 		Timeouts:         imapd.Timeouts{AuthDelay: max(c.Auth.FailureDelay, 1)},
@@ -191,6 +191,31 @@ func (s *server) start(c *config.Config) error {
 	}
 	s.admin, err = admin.Listen(filepath.Join(c.StateDir, admin.SocketName), s.system.Admin(true), s.log.With("service", "admin"))
 	return err
+}
+
+// perConnection is how many descriptors a connection may need: its own, and those of the
+// dictionary and the index of a user who has no other.
+const perConnection = 3
+
+// maxConnections is the bound of connections: by default what the descriptors are enough for.
+// The Go runtime has raised the soft limit to the hard one.
+func (s *server) maxConnections(c *config.Config) int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		s.log.Warn("the limit of open files is not known", "err", err)
+		return c.IMAP.MaxConnections
+	}
+	files := int(min(limit.Cur, 1<<30))
+	switch n := c.IMAP.MaxConnections; {
+	case n == 0:
+		return max(files/(perConnection+1), 16)
+	case n > files/perConnection:
+		s.log.Warn("max_connections needs more open files than the system allows: raise LimitNOFILE", "max_connections", n,
+			"needed", n*perConnection, "allowed", files)
+		return n
+	default:
+		return n
+	}
 }
 
 // listenAll opens the addresses of the protocols, those for proxies too.
