@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"mailcrypt/dcrypt"
@@ -16,7 +17,8 @@ type CopyResult struct {
 	From, To    []mailbox.UID
 }
 
-// Copy copies those of the messages that exist into another mailbox of the user. An
+// Copy copies messages into another mailbox of the user, all or none: the error wraps
+// mailbox.ErrExpunged where one does not exist any more. An
 // encrypted message is linked, not read: its bytes are shared, and the sealed record of
 // its key is stored for the target as well, so that it stays readable there, in Dovecot
 // too. That costs no cryptography and works for messages that this login cannot read.
@@ -27,6 +29,7 @@ func (m *Mailbox) Copy(ctx context.Context, uids []mailbox.UID, to string) (Copy
 	return m.copy(ctx, uids, to, false)
 }
 
+// copy copies; moving passes over messages that do not exist.
 func (m *Mailbox) copy(ctx context.Context, uids []mailbox.UID, to string, moving bool) (CopyResult, error) {
 	target, err := m.login.Open(ctx, to, false)
 	if err != nil {
@@ -38,10 +41,11 @@ func (m *Mailbox) copy(ctx context.Context, uids []mailbox.UID, to string, movin
 		return CopyResult{}, err
 	}
 	defer room.done()
-	return m.copyTo(ctx, uids, target, room)
+	return m.copyTo(ctx, uids, target, room, !moving)
 }
 
-// Move is Copy, and then removes the originals. A crash in between leaves both. It takes
+// Move is Copy of those messages that exist, and then removes the originals; the result
+// tells which they were. A crash in between leaves both. It takes
 // no more room than there was taken, so that a full mailbox can be tidied up.
 func (m *Mailbox) Move(ctx context.Context, uids []mailbox.UID, to string) (CopyResult, error) {
 	if m.readOnly {
@@ -54,29 +58,35 @@ func (m *Mailbox) Move(ctx context.Context, uids []mailbox.UID, to string) (Copy
 	return result, m.backend.Expunge(ctx, result.From)
 }
 
-func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbox, room *reservation) (result CopyResult, err error) {
+func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbox, room *reservation, all bool) (result CopyResult, err error) {
 	defer func() {
 		if err != nil && len(result.To) > 0 {
 			err = errors.Join(err, target.backend.Expunge(context.WithoutCancel(ctx), result.To))
 			result = CopyResult{}
 		}
 	}()
+	view := m.backend.View()
+	for _, uid := range uids {
+		if all && view.Get(uid) == nil {
+			return result, errExpunged(uid)
+		}
+	}
 	carried := map[dcrypt.KeyID]bool{}
 	for _, uid := range uids {
 		if err := ctx.Err(); err != nil {
 			return result, err
 		}
 		msg, err := m.backend.Stat(ctx, uid)
-		if errors.Is(err, mailbox.ErrNotFound) {
-			continue
+		var made mailbox.UID
+		if err == nil {
+			info := mailbox.SaveInfo{Received: msg.Received, Flags: msg.Flags, GUID: msg.GUID, NeedUID: true}
+			made, err = m.copyOne(ctx, msg, target, info, carried)
 		}
-		if err != nil {
-			return result, err
-		}
-		info := mailbox.SaveInfo{Received: msg.Received, Flags: msg.Flags, GUID: msg.GUID, NeedUID: true}
-		made, err := m.copyOne(ctx, msg, target, info, carried)
-		if errors.Is(err, mailbox.ErrNotFound) {
-			continue
+		if errors.Is(err, mailbox.ErrNotFound) && m.expunged(ctx, uid) {
+			if !all {
+				continue
+			}
+			err = errExpunged(uid)
 		}
 		if err != nil {
 			return result, err
@@ -87,6 +97,16 @@ func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbo
 	}
 	result.UIDValidity = target.backend.View().UIDValidity
 	return result, nil
+}
+
+func errExpunged(uid mailbox.UID) error {
+	return fmt.Errorf("account: copying UID %d: %w", uid, mailbox.ErrExpunged)
+}
+
+// expunged reports whether a message is gone. If it is not, what was not found is the target.
+func (m *Mailbox) expunged(ctx context.Context, uid mailbox.UID) bool {
+	_, err := m.backend.Stat(ctx, uid)
+	return errors.Is(err, mailbox.ErrNotFound)
 }
 
 // copyOne copies one message; carried are the keys that the target has already got.

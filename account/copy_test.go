@@ -49,7 +49,13 @@ func TestCopyBetweenSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := open(t, l, "INBOX")
-			result, err := m.Copy(ctx, append(uids, 99), "Target")
+			if _, err := m.Copy(ctx, append(slices.Clone(uids), 99), "Target"); !errors.Is(err, mailbox.ErrExpunged) {
+				t.Errorf("copying a message that is gone: %v", err)
+			}
+			if n := open(t, l, "Target").View().Len(); n != 0 {
+				t.Errorf("%d messages are left of a copy that failed", n)
+			}
+			result, err := m.Copy(ctx, uids, "Target")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -77,8 +77,11 @@ func (s *session) move(c *call) error {
 		// Told even where the rest failed: those messages have moved.
 		s.writeStatus("*", &status{"OK", copyUID(r), "Moved UIDs."})
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return s.copyError(err)
+	case len(r.from) < len(uids):
+		return mailbox.ErrExpunged
 	}
 	return nil
 }

@@ -70,6 +70,8 @@ func (s *session) statusOf(c *call, err error) *status {
 		return metadataStatus(err)
 	case errors.As(err, &over):
 		return &status{"NO", "OVERQUOTA", over.Text}
+	case errors.Is(err, mailbox.ErrExpunged):
+		return &status{"NO", "EXPUNGEISSUED", "Some of the messages no longer exist."}
 	case errors.As(err, &target) && (errors.Is(err, mailbox.ErrNotFound) || errors.Is(err, mailbox.ErrNotSelectable)):
 		return &status{"NO", "TRYCREATE", "Mailbox doesn't exist."}
 	case errors.Is(err, mailbox.ErrNotFound):

@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -255,6 +257,9 @@ func (b *fakeBox) Copy(ctx context.Context, uids []mailbox.UID, to string) (r co
 		b.user.copying(ctx)
 	}
 	for _, uid := range uids {
+		if b.View().Get(uid) == nil {
+			return copied{}, errors.Join(mailbox.ErrExpunged, target.Expunge(ctx, r.to))
+		}
 		m, err := b.Read(ctx, uid)
 		if err != nil {
 			return r, err
@@ -279,7 +284,9 @@ func (b *fakeBox) Copy(ctx context.Context, uids []mailbox.UID, to string) (r co
 }
 
 func (b *fakeBox) Move(ctx context.Context, uids []mailbox.UID, to string) (copied, error) {
-	r, err := b.Copy(ctx, uids, to)
+	view := b.View()
+	here := slices.DeleteFunc(slices.Clone(uids), func(uid mailbox.UID) bool { return view.Get(uid) == nil })
+	r, err := b.Copy(ctx, here, to)
 	if err != nil {
 		return r, err
 	}

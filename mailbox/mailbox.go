@@ -16,6 +16,8 @@ import (
 var (
 	// ErrNotFound reports a mailbox or message that does not exist (any more).
 	ErrNotFound = errors.New("mailbox: not found")
+	// ErrExpunged reports a message that is gone where all of several were wanted.
+	ErrExpunged = errors.New("mailbox: message was expunged")
 	// ErrExists reports a mailbox that cannot be made because it is there.
 	ErrExists = errors.New("mailbox: already exists")
 	// ErrName reports a mailbox name that the store cannot hold.
