@@ -96,7 +96,7 @@ func useImapflow(b *box, client string, options map[string]bool) {
 	}
 	b.has("INBOX", "message 0", "parts", "delivered")
 	b.has("Work", "parts")
-	b.has("Work.Sub", "eight bits")
+	b.has("Work.Sub", "eight bits", "short-lived")
 	if got := b.has(umlautUTF7, "big"); string(got["big"].body) != string(mail("big", 2<<20)) {
 		t.Error("the message that was moved differs")
 	}

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { inspect } from 'node:util';
 import { ImapFlow } from 'imapflow';
 
 const { port, ca, options, umlaut, files } = JSON.parse(process.argv[2]);
@@ -105,31 +106,41 @@ await client.getQuota('INBOX'); // false where there is none
 
 // Changes are told while it idles.
 client.idle();
-let told = next(client, 'exists', e => e.count === 4);
-await ask({ deliver: 'delivered' });
-await told;
+let told;
+for (const [count, subject] of [[4, 'delivered'], [5, 'short-lived']]) {
+    told = next(client, 'exists', e => e.count === count);
+    await ask({ deliver: subject });
+    await told;
+}
 told = next(client, 'flags', e => e.flags.has('\\Answered'));
 await ask({ imap: 'STORE 1 +FLAGS (\\Answered)' });
 await told;
 told = next(client, 'expunge');
 await ask({ imap: 'UID MOVE 3 Work.Sub' });
 const gone = await told;
-assert(gone.vanished ? gone.uid === 3 : gone.seq === 2, JSON.stringify(gone));
+assert(gone.vanished ? gone.uid === 3 : gone.seq === 2, inspect(gone));
 
 // The daemon goes and comes back; a new session catches up.
+await client.noop();
 const before = client.mailbox;
 const closed = next(client, 'close');
 await ask({ restart: true });
 await closed;
 await ask({ imap: 'STORE 1 FLAGS ($Changed)' });
+await ask({ imap: 'UID MOVE 7 Work.Sub' });
 client = await connect();
-let box = await client.mailboxOpen('INBOX');
+const vanished = [];
+client.on('expunge', e => vanished.push(e.uid));
+const box = await client.mailboxOpen('INBOX', options.qresync ? { changedSince: before.highestModseq, uidValidity: before.uidValidity } : {});
+if (client.enabled.has('QRESYNC')) {
+    assert(vanished.includes(7), inspect(vanished)); // told by SELECT
+}
 assert.equal(box.uidValidity, before.uidValidity);
 assert.equal(box.exists, 3);
 if (box.highestModseq && before.highestModseq) {
     const changed = await client.fetchAll('1:*', { uid: true, flags: true }, { uid: true, changedSince: before.highestModseq });
     const first = changed.find(m => m.uid === 1);
-    assert(first?.flags.has('$Changed'), 'CHANGEDSINCE misses a change: ' + JSON.stringify(changed));
+    assert(first?.flags.has('$Changed'), 'CHANGEDSINCE misses a change: ' + inspect(changed));
     assert(changed.length < 3, 'CHANGEDSINCE gives what has not changed');
     await ask({ log: 'caught up by modseq ' + before.highestModseq + ' to ' + box.highestModseq });
 }
