@@ -55,10 +55,15 @@ func (s *session) fetch(c *call) error {
 	// As Dovecot has it: what is short comes before bodies, in the order of the command.
 	slices.SortStableFunc(items, func(a, b fetchItem) int { return a.place() - b.place() })
 	f := &fetching{session: s, items: items}
+	flags := false
 	for _, i := range items {
+		flags = flags || i.kind == itemFlags
 		f.text = f.text || i.needsText()
 		f.seen = f.seen || i.seen && !s.box.readOnly
 		f.pieces = f.pieces || i.partial
+	}
+	if !s.condstore && (flags || f.seen) {
+		s.adoptFlags(indices)
 	}
 	for _, i := range indices {
 		if err = f.message(i); err != nil || s.enc.Err() != nil {
@@ -67,6 +72,29 @@ func (s *session) fetch(c *call) error {
 	}
 	s.box.reader.rest(f.pieces)
 	return errors.Join(err, f.finish(c))
+}
+
+// adoptFlags takes what other sessions have changed of messages into the announced view: the
+// client is about to be told their flags. With CONDSTORE it would have to be told modseqs as
+// well, which announce does.
+func (s *session) adoptFlags(indices []int) {
+	old, now := s.box.view, s.box.box.View()
+	if now == old || now.UIDValidity != old.UIDValidity || now.GUID != old.GUID {
+		return
+	}
+	var changed []*mailbox.Message
+	for ch := range now.Diff(old) {
+		if ch.Kind != mailbox.Changed {
+			continue
+		}
+		i, _ := old.Find(ch.Old.UID)
+		if _, told := slices.BinarySearch(indices, i); told {
+			changed = append(changed, ch.New)
+		}
+	}
+	if len(changed) > 0 {
+		s.box.view = old.Replace(changed...)
+	}
 }
 
 // fetching is a FETCH under way.
@@ -207,7 +235,8 @@ func (f *fetching) finish(c *call) error {
 	case f.encoding:
 		return no("UNKNOWN-CTE", "Unknown or invalid content transfer encoding.")
 	case f.gone:
-		return no("EXPUNGEISSUED", "Some of the messages no longer exist.")
+		return ok("EXPUNGEISSUED", "Some of the messages no longer exist.") // RFC 2180 section 4.1.2
+
 	}
 	return nil
 }

@@ -308,7 +308,7 @@ S: * 4 EXISTS
 S: * 4 RECENT
 S: a OK Fetch completed.
 C: b FETCH 1 BODY[]
-S: b NO [EXPUNGEISSUED] Some of the messages no longer exist.
+S: b OK [EXPUNGEISSUED] Some of the messages no longer exist.
 C: c STORE 1 +FLAGS.SILENT (\Seen)
 S: c OK [EXPUNGEISSUED] Some of the messages no longer exist.
 C: d SEARCH ALL

@@ -41,6 +41,13 @@
 // first cell is the reason. The test fails where a reason is not there, where a row there has no
 // script, and where the difference has gone.
 //
+// # Generated scripts
+//
+// TestGenerated makes scripts from seeds, which keep away from the differences or, in
+// tolerate, take them out. It plays a few; DIFFTEST_SEEDS=1-1000 plays others. A script that
+// differs is shrunk and printed in the form above. DIFFTEST_SHOW=1 with -v prints both answers
+// to everything that the scripts of testdata say.
+//
 // # Maildirs
 //
 // testdata/maildirs/*.txt describe the Maildirs; see maildir_test.go.
