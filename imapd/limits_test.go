@@ -24,11 +24,36 @@ func (m *fakeMetrics) checkRefused(t *testing.T, want ...string) {
 	}
 }
 
+// settle waits until n connections before login wait for a command: only those make room.
+func (f *fixture) settle(n int) {
+	f.t.Helper()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		waiting := 0
+		f.srv.mu.Lock()
+		for e := f.srv.logins.Front(); e != nil; e = e.Next() {
+			c := e.Value.(*session).conn
+			c.mu.Lock()
+			if c.waiting && !c.loggedIn {
+				waiting++
+			}
+			c.mu.Unlock()
+		}
+		f.srv.mu.Unlock()
+		if waiting == n {
+			return
+		}
+		if time.Now().After(end) {
+			f.t.Fatalf("%d wait, want %d", waiting, n)
+		}
+	}
+}
+
 func TestMaxConnections(t *testing.T) {
 	f := newFixture(t, func(o *Options) { o.MaxConnections = 2 })
 	first := f.login()
 	oldest := f.dial()
 	oldest.line()
+	f.settle(1)
 	// One that has not logged in makes room,
 	next := f.dial()
 	next.script(`S* * OK`)
@@ -50,14 +75,17 @@ func TestMaxLogins(t *testing.T) {
 	oldest, second := f.dial(), f.dial()
 	oldest.line()
 	second.line()
+	f.settle(2)
 	f.login()
 	oldest.script(`S: * BYE Connection queue full.`)
 	second.script("C: a NOOP\nS* a OK")
 	// UNAUTHENTICATE puts a connection among them again.
 	again := f.login()
 	again.script("C: a UNAUTHENTICATE\nS* a OK")
+	f.settle(2)
 	f.dial().line()
 	second.script(`S: * BYE Connection queue full.`)
+	f.settle(2)
 	f.dial().line()
 	again.script(`S: * BYE Connection queue full.`)
 }
