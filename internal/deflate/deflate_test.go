@@ -182,6 +182,25 @@ func TestEnd(t *testing.T) {
 	if rest, err := io.ReadAll(z); string(rest) != "b" || err != nil {
 		t.Errorf("%q, %v", rest, err)
 	}
+	// After what follows another stream may begin.
+	var again bytes.Buffer
+	second := NewWriter(&again)
+	io.WriteString(second, text)
+	first := again.String()
+	login := strings.Repeat("b", 5000)
+	z = NewReader(strings.NewReader(first + login + first))
+	io.ReadFull(z, make([]byte, len(text)))
+	z.End()
+	for n := len(login); n > 0; {
+		k, err := z.Read(make([]byte, n))
+		if n -= k; err != nil {
+			t.Fatal(err)
+		}
+	}
+	z.Begin(nil)
+	if rest, err := io.ReadAll(z); string(rest) != text || err != io.ErrUnexpectedEOF && err != nil {
+		t.Errorf("%q, %v", rest, err)
+	}
 	// What is compressed still is not taken for what follows.
 	var b bytes.Buffer
 	w := NewWriter(&b)

@@ -110,7 +110,7 @@ func (z *Reader) Read(p []byte) (int, error) {
 		z.r += n
 		return n, nil
 	}
-	z.in = nil
+	z.in, z.r, z.w = nil, 0, 0 // Begin looks for what is left
 	return z.raw.Read(p)
 }
 
