@@ -144,7 +144,10 @@ func (s *session) challenge(text string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.dec.Wipe()
+	defer func() {
+		s.dec.Skip() // what an answer that is none announces is no command; Err keeps the error
+		s.dec.Wipe()
+	}()
 	if len(line) == 1 && line[0] == '*' {
 		return nil, bad("Authentication cancelled.")
 	}

@@ -26,6 +26,9 @@ func TestNoSmuggling(t *testing.T) {
 		{"wrong state", "", "a LOGIN {%d+}\r\n%s\r\n", false},
 		{"two literals", "", "a FROBNICATE {1+}\r\nx {%d+}\r\n%s\r\n", false},
 		{"no tag", "", "{%d+}\r\n%s\r\n", false},
+		{"within a quoted string", "", "a CREATE \"x {%d+}\r\n%s\r\n", false},
+		{"within a string that ends wrong", "", "a CREATE \"x\\{%d+}\r\n%s\r\n", false},
+		{"a SASL response", "", "a AUTHENTICATE PLAIN {%d+}\r\n%s\r\n", false},
 		{"size beyond number64", "", "a APPEND INBOX {9999999999999999999%d+}\r\n%s\r\n", true},
 		{"beyond what is drained", "", "a APPEND INBOX {9999%d+}\r\n%s\r\n", true},
 		{"not a number", "", "a APPEND INBOX {1x%d+}\r\n%s\r\n", true},
@@ -80,7 +83,14 @@ func TestNoSmugglingBeforeLogin(t *testing.T) {
 		}
 	}
 	f := newFixture(t)
-	c := f.login()
+	c := f.dial()
+	c.line()
+	c.script("C: a AUTHENTICATE PLAIN\nS* +")
+	c.raw(fmt.Sprintf("b {%d+}\r\n%s\r\nq NOOP\r\n", len(body), body))
+	if saw := strings.Join(c.until("q "), "\n"); strings.Contains(saw, "z ") {
+		t.Errorf("AUTHENTICATE: the literal ran as a command: %q", saw)
+	}
+	c = f.login()
 	c.script("C: a IDLE\nS: + idling")
 	c.raw(fmt.Sprintf("b APPEND INBOX {%d+}\r\n%s\r\nq NOOP\r\n", len(body), body))
 	if saw := strings.Join(c.until("q "), "\n"); strings.Contains(saw, "z ") {

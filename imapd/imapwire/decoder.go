@@ -290,7 +290,10 @@ func (d *Decoder) Skip() error {
 			}
 			continue
 		}
-		size, unasked, err := trailingLiteral(d.line[d.pos:])
+		// The whole line counts, and not what was left of it: a quoted string that is not
+		// closed takes the announcement in, and the octets come all the same. No line that
+		// was understood ends like one.
+		size, unasked, err := trailingLiteral(d.line)
 		if err != nil {
 			return d.fail(err)
 		}
@@ -302,8 +305,7 @@ func (d *Decoder) Skip() error {
 	}
 }
 
-// trailingLiteral looks whether a line that was not parsed announces a literal that
-// the client sends at once.
+// trailingLiteral looks whether a line announces a literal that the client sends at once.
 func trailingLiteral(line []byte) (size int64, unasked bool, err error) {
 	if !bytes.HasSuffix(line, []byte("+}")) {
 		return 0, false, nil
