@@ -45,7 +45,7 @@ set mail_check_recent = no
 		if !strings.HasPrefix(mailbox, "/") {
 			mailbox = fmt.Sprintf("imaps://localhost:%d/%s", b.port, mailbox)
 		}
-		s := b.terminal("neomutt", "-n", "-F", rc, "-f", mailbox)
+		s := b.terminal("neomutt", "-n", "-d", "5", "-l", b.tmp+"/log", "-F", rc, "-f", mailbox)
 		s.wait(shown)
 		return s
 	}
@@ -92,7 +92,8 @@ set mail_check_recent = no
 		t.Error("the message that was moved differs")
 	}
 
-	// Others change the mailbox; neomutt catches up.
+	// Others change the mailbox; neomutt catches up, from where its cache ends if it has one.
+	quit(open("INBOX", "Msgs:3"))
 	b.restart()
 	b.c.do("SELECT INBOX")
 	b.c.do("STORE 1 FLAGS (\\Seen \\Answered)")
@@ -102,6 +103,14 @@ set mail_check_recent = no
 	s = open("INBOX", "delivered")
 	if screen := s.screen(); strings.Contains(screen, "eight bits") || !strings.Contains(screen, "Msgs:3") {
 		t.Errorf("neomutt did not catch up:\n%s", screen)
+	}
+	if strings.Contains(extensions, "header_cache") {
+		// This neomutt counts the numbers behind a gap wrongly, says "QRESYNC failed" and looks
+		// again by itself; with Dovecot it does the same, answer for answer.
+		log := b.read("log0")
+		if !strings.Contains(log, " VANISHED)\r\n") || !strings.Contains(log, "* VANISHED (EARLIER) 3\n") {
+			t.Error("neomutt did not try to catch up by QRESYNC")
+		}
 	}
 	// And what comes while it shows the mailbox.
 	b.deliver(mail("while it looks on", 700))
