@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailcrypt/internal/deflate"
 )
 
 // compressing puts a client's side of COMPRESS above its connection: every line is flushed.
@@ -352,4 +354,32 @@ func TestCompressAgain(t *testing.T) {
 		c.nc, c.r = plain, r
 	}
 	f.metrics.check(t, "compressed", &f.metrics.compressed, 0)
+}
+
+// TestCompressDovecot: Dovecot's zlib reads what is compressed here, the other way round too,
+// and Dovecot answers COMPRESS as we do.
+func TestCompressDovecot(t *testing.T) {
+	var large strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&large, "line %d of a long message\r\n", i*i)
+	}
+	text := simple + large.String()
+	p := dovecot(t, []string{text}, "protocol imap {\n mail_plugins = zlib imap_zlib\n}\n")
+	p.command("SELECT INBOX")
+	if _, kind := p.command("COMPRESS LZ77"); kind != "NO" {
+		t.Errorf("an unknown mechanism: %s", kind)
+	}
+	if _, kind := p.command("COMPRESS DEFLATE"); kind != "OK" {
+		t.Skip("Dovecot has no imap_zlib here")
+	}
+	p.w, p.r = deflate.NewWriter(p.w), bufio.NewReader(deflate.NewReader(p.r))
+	if _, kind := p.command("COMPRESS DEFLATE"); kind != "NO" {
+		t.Errorf("compressing twice: %s", kind)
+	}
+	for range 3 {
+		got, kind := p.command("FETCH 1 BODY.PEEK[]")
+		if kind != "OK" || !strings.Contains(strings.Join(got, ""), large.String()) {
+			t.Errorf("%s, %d octets", kind, len(strings.Join(got, "")))
+		}
+	}
 }

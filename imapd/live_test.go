@@ -19,8 +19,8 @@ import (
 )
 
 // dovecot starts Dovecot's own imap process, logged in, over a Maildir with the given
-// messages.
-func dovecot(t *testing.T, messages []string) *imapPipe {
+// messages, and with lines of configuration more.
+func dovecot(t *testing.T, messages []string, more ...string) *imapPipe {
 	t.Helper()
 	doveadm, err := exec.LookPath("doveadm")
 	if err != nil || os.Getuid() != 0 || testing.Short() {
@@ -32,7 +32,7 @@ func dovecot(t *testing.T, messages []string) *imapPipe {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	conf := fmt.Sprintf("base_dir=%[1]s/run\nstate_dir=%[1]s/run\nlog_path=%[1]s/log\nssl=no\nmail_location=maildir:%[1]s/mail\n"+
-		"mail_uid=mail\nmail_gid=mail\nfirst_valid_uid=1\nfirst_valid_gid=1\nnamespace inbox {\n inbox=yes\n separator=/\n}\n", dir)
+		"mail_uid=mail\nmail_gid=mail\nfirst_valid_uid=1\nfirst_valid_gid=1\nnamespace inbox {\n inbox=yes\n separator=/\n}\n", dir) + strings.Join(more, "\n")
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -53,6 +53,9 @@ func dovecot(t *testing.T, messages []string) *imapPipe {
 	}
 	must(os.Chmod(dir, 0o755))
 	cmd := exec.Command(doveadm, "-c", dir+"/conf", "exec", "imap")
+	if len(more) > 0 { // doveadm hands its own settings on, without those of one protocol
+		cmd = exec.Command("/usr/lib/dovecot/imap", "-c", dir+"/conf")
+	}
 	cmd.Env = append(os.Environ(), "USER=mail", "HOME="+dir)
 	in, err := cmd.StdinPipe()
 	must(err)
