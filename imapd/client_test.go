@@ -210,6 +210,8 @@ func FuzzCommand(f *testing.F) {
 		"a GETQUOTAROOT INBOX\r\nb GETQUOTA \"User quota\"\r\nc SETQUOTA \"\" (STORAGE 1 MESSAGE 2)\r\nd STATUS INBOX (DELETED-STORAGE)\r\n",
 		"a SETMETADATA INBOX (/private/comment \"x\" /shared/vendor/a ~{2+}\r\n\x00y /private/b NIL)\r\nb GETMETADATA (DEPTH infinity MAXSIZE 5) INBOX (/private /shared)\r\n",
 		"a GETMETADATA \"\" (DEPTH 1) /private\r\nb LIST \"\" * RETURN (METADATA (/private/comment))\r\n",
+		"e ENABLE QRESYNC\r\na SELECT INBOX (CONDSTORE QRESYNC (1 2 1:9 (1 1)))\r\nb UID FETCH 1:* (MODSEQ FLAGS) (CHANGEDSINCE 1 VANISHED)\r\n",
+		"s SELECT INBOX\r\na STORE 1:2 (UNCHANGEDSINCE 9) +FLAGS.SILENT (\\Deleted)\r\nb SEARCH MODSEQ \"/flags/x\" all 2\r\nc STATUS INBOX (HIGHESTMODSEQ)\r\nd EXPUNGE\r\n",
 		"a IDLE\r\nDONE\r\n", "a AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n", "a LOGIN {5+}\r\nalice \"secret\"\r\na STARTTLS\r\n",
 	} {
 		f.Add([]byte(s))
