@@ -380,9 +380,10 @@ func TestGarbageRequests(t *testing.T) {
 		name, send, want string
 	}{
 		{"no JSON", "hello\n", "not a line of JSON"},
-		{"unknown", `{"do":"Reboot"}` + "\n", "does not know how"},
-		{"no arguments", `{"do":"Reseal"}` + "\n", "do not fit"},
-		{"arguments of another form", `{"do":"SetPassword","args":[1,2]}` + "\n", "do not fit"},
+		{"unknown", `{"do":"Reboot","version":2}` + "\n", "does not know how"},
+		{"no arguments", `{"do":"Reseal","version":2}` + "\n", "do not fit"},
+		{"arguments of another form", `{"do":"SetPassword","version":2,"args":[1,2]}` + "\n", "do not fit"},
+		{"of an older client", `{"do":"Status"}` + "\n", "the client version 0"},
 		{"nothing", "\n", "not a line of JSON"},
 		{"deep", strings.Repeat("[", 200_000) + "\n", "not a line of JSON"},
 		{"too long", `{"do":"` + strings.Repeat("x", maxLine) + `"}` + "\n", ""},
@@ -394,7 +395,7 @@ func TestGarbageRequests(t *testing.T) {
 		}
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 		in := bufio.NewReader(c)
-		if hello, err := in.ReadString('\n'); hello != "mailcryptd-admin 1\n" {
+		if hello, err := in.ReadString('\n'); hello != "mailcryptd-admin 2\n" {
 			t.Fatalf("greeted with %q, %v", hello, err)
 		}
 		io.WriteString(c, tt.send)
@@ -503,7 +504,7 @@ func TestStrangeServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	for i, hello := range []string{"", "mailcryptd-admin 2\n", "220 smtp\r\n", "mailcryptd-admin 1\nnot json\n", "mailcryptd-admin 1\n{}\n"} {
+	for i, hello := range []string{"", "mailcryptd-admin 1\n", "220 smtp\r\n", "mailcryptd-admin 2\nnot json\n", "mailcryptd-admin 2\n{}\n"} {
 		path := filepath.Join(dir, fmt.Sprint(i))
 		l, err := net.Listen("unix", path)
 		if err != nil {
@@ -524,7 +525,7 @@ func TestStrangeServers(t *testing.T) {
 		if err == nil {
 			_, err = c.SetPassword(ctx, SetPasswordRequest{})
 			c.Close()
-			if hello == "mailcryptd-admin 1\n{}\n" && err == nil {
+			if hello == "mailcryptd-admin 2\n{}\n" && err == nil {
 				t.Error("an answer without result and error is taken for success")
 			}
 		}

@@ -62,7 +62,7 @@ func (l *Local) turn(ctx context.Context, user string) (done func(), err error) 
 
 // Status implements Service.
 func (l *Local) Status(context.Context) (Status, error) {
-	return Status{os.Getpid(), l.Build, l.Daemon}, nil
+	return Status{PID: os.Getpid(), Version: l.Build, Daemon: l.Daemon, Protocol: Version}, nil
 }
 
 // Close implements Service; what l was made of stays open.
@@ -139,7 +139,7 @@ func (l *Local) Reseal(ctx context.Context, r ResealRequest) (ResealResult, erro
 	if err != nil {
 		return result, fmt.Errorf("%w: %w", ErrTemporary, err)
 	}
-	return result, result.failed()
+	return result, failed(result)
 }
 
 func keyResults(list []keys.KeyResult) ResealResult {
@@ -240,8 +240,20 @@ func (l *Local) prepare(ctx context.Context, u *userdb.User, k *keys.Keys, r Set
 	if err != nil {
 		return change, err
 	}
-	if err := keyResults(change.Keys).failed(); err != nil {
+	if err := failed(keyResults(change.Keys)); err != nil {
 		return change, errors.Join(fmt.Errorf("%w; nothing was changed", err), change.Rollback(ctx))
 	}
 	return change, nil
+}
+
+// failed makes the error of a result in which some keys did not open.
+func failed(r ResealResult) error {
+	switch n := len(r.Keys) - r.Changed(); {
+	case n == 0:
+		return nil
+	case r.Changed() == 0:
+		return fmt.Errorf("%w: it opens none of the %d user keys", ErrPassword, n)
+	default:
+		return fmt.Errorf("%w: %d of %d did not open", ErrPartly, n, len(r.Keys))
+	}
 }

@@ -1,0 +1,215 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxAnswer bounds an answer: the list of the keys of a user with as many folders as there
+// may be.
+const maxAnswer = 512 << 20
+
+// A Client is a Service in another process. It carries one request at a time. A context
+// that ends cancels the request, and the answer then says how far it has come.
+type Client struct {
+	mu  sync.Mutex
+	c   net.Conn
+	in  *bufio.Reader
+	out *json.Encoder
+}
+
+// Dial connects to a daemon. The error wraps ErrNoDaemon where there is none.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return nil, fmt.Errorf("%w on %s", ErrNoDaemon, path)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("admin: the admin socket %s refused: are you the mail user, or root? %w", path, err)
+	case err != nil:
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	cl := &Client{c: c, in: bufio.NewReader(c), out: json.NewEncoder(c)}
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	hello, err := readLine(cl.in, 200)
+	c.SetReadDeadline(time.Time{})
+	var version int
+	_, scanErr := fmt.Sscanf(hello, "mailcryptd-admin %d\n", &version)
+	switch {
+	case err != nil || scanErr != nil:
+		c.Close()
+		return nil, fmt.Errorf("%w: %s is not the admin socket of a mailcryptd", ErrVersion, path)
+	case version != Version:
+		c.Close()
+		return nil, fmt.Errorf("%w: the daemon speaks version %d, this program version %d: restart the daemon after an upgrade, or use the doveadm-crypt of its release", ErrVersion, version, Version)
+	}
+	return cl, nil
+}
+
+// readLine reads a line of at most limit octets.
+func readLine(r *bufio.Reader, limit int) (string, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(line)+len(part) > limit {
+			return "", errors.New("admin: the line is too long")
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return string(line), err
+		}
+	}
+}
+
+func remote[R any](ctx context.Context, c *Client, do string, args any) (R, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var result R
+	if err := ctx.Err(); err != nil {
+		return result, fmt.Errorf("%w: %w", ErrCanceled, err)
+	}
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return result, err
+	}
+	defer clear(raw)
+	if err := c.out.Encode(request{Do: do, Version: Version, Args: raw}); err != nil {
+		return result, fmt.Errorf("%w: asking the daemon: %w", ErrTemporary, err)
+	}
+	sent := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(sent)
+		_ = json.NewEncoder(c.c).Encode(request{Cancel: true})
+	})
+	defer func() {
+		if !stop() {
+			<-sent // or it would cancel the next request
+		}
+	}()
+	for {
+		resp, err := c.next()
+		switch {
+		case err != nil:
+			return result, err
+		case resp.Progress != nil:
+			if fn, ok := ctx.Value(progressKey{}).(func(Progress)); ok {
+				fn(*resp.Progress)
+			}
+			continue
+		case resp.Result == nil && resp.Error == nil:
+			return result, fmt.Errorf("%w: the daemon's answer says nothing", ErrTemporary)
+		}
+		if resp.Result != nil {
+			if err := json.Unmarshal(resp.Result, &result); err != nil {
+				return result, fmt.Errorf("admin: the daemon's answer: %w", err)
+			}
+		}
+		if resp.Error != nil {
+			return result, resp.Error
+		}
+		return result, nil
+	}
+}
+
+func (c *Client) next() (resp response, err error) {
+	line, err := readLine(c.in, maxAnswer)
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return resp, fmt.Errorf("%w: the daemon went away and may have done it, or not: ask again: %w", ErrTemporary, err)
+	}
+	if err := json.Unmarshal([]byte(line), &resp); err != nil {
+		return resp, fmt.Errorf("admin: the daemon's answer: %w", err)
+	}
+	return resp, nil
+}
+
+// Reseal implements Service.
+func (c *Client) Reseal(ctx context.Context, r ResealRequest) (ResealResult, error) {
+	return remote[ResealResult](ctx, c, "Reseal", r)
+}
+
+// EndReseal implements Service.
+func (c *Client) EndReseal(ctx context.Context, r EndResealRequest) (ResealResult, error) {
+	return remote[ResealResult](ctx, c, "EndReseal", r)
+}
+
+// UndoReseal implements Service.
+func (c *Client) UndoReseal(ctx context.Context, r UndoResealRequest) (ResealResult, error) {
+	return remote[ResealResult](ctx, c, "UndoReseal", r)
+}
+
+// SetPassword implements Service.
+func (c *Client) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealResult, error) {
+	return remote[ResealResult](ctx, c, "SetPassword", r)
+}
+
+// Generate implements Service.
+func (c *Client) Generate(ctx context.Context, r GenerateRequest) (GenerateResult, error) {
+	return remote[GenerateResult](ctx, c, "Generate", r)
+}
+
+// Rewrap implements Service.
+func (c *Client) Rewrap(ctx context.Context, r RewrapRequest) (RewrapResult, error) {
+	return remote[RewrapResult](ctx, c, "Rewrap", r)
+}
+
+// List implements Service.
+func (c *Client) List(ctx context.Context, r ListRequest) (ListResult, error) {
+	return remote[ListResult](ctx, c, "List", r)
+}
+
+// Export implements Service.
+func (c *Client) Export(ctx context.Context, r ExportRequest) (ExportResult, error) {
+	return remote[ExportResult](ctx, c, "Export", r)
+}
+
+// Import implements Service.
+func (c *Client) Import(ctx context.Context, r ImportRequest) (ImportResult, error) {
+	return remote[ImportResult](ctx, c, "Import", r)
+}
+
+// Retire implements Service.
+func (c *Client) Retire(ctx context.Context, r RetireRequest) (RetireResult, error) {
+	return remote[RetireResult](ctx, c, "Retire", r)
+}
+
+// Check implements Service.
+func (c *Client) Check(ctx context.Context, r CheckRequest) (CheckResult, error) {
+	return remote[CheckResult](ctx, c, "Check", r)
+}
+
+// ListUsers implements Service.
+func (c *Client) ListUsers(ctx context.Context, r ListUsersRequest) (ListUsersResult, error) {
+	return remote[ListUsersResult](ctx, c, "ListUsers", r)
+}
+
+// Who implements Service.
+func (c *Client) Who(ctx context.Context, r WhoRequest) (WhoResult, error) {
+	return remote[WhoResult](ctx, c, "Who", r)
+}
+
+// Kick implements Service.
+func (c *Client) Kick(ctx context.Context, r KickRequest) (WhoResult, error) {
+	return remote[WhoResult](ctx, c, "Kick", r)
+}
+
+// Status implements Service.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return remote[Status](ctx, c, "Status", struct{}{})
+}
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.c.Close() }

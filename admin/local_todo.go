@@ -1,0 +1,68 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+)
+
+var errUnwritten = fmt.Errorf("%w: this release cannot do that yet", ErrUsage)
+
+// EndReseal implements Service.
+func (l *Local) EndReseal(ctx context.Context, r EndResealRequest) (ResealResult, error) {
+	return ResealResult{}, errUnwritten
+}
+
+// UndoReseal implements Service.
+func (l *Local) UndoReseal(ctx context.Context, r UndoResealRequest) (ResealResult, error) {
+	return ResealResult{}, errUnwritten
+}
+
+// Generate implements Service.
+func (l *Local) Generate(ctx context.Context, r GenerateRequest) (GenerateResult, error) {
+	return GenerateResult{}, errUnwritten
+}
+
+// Rewrap implements Service.
+func (l *Local) Rewrap(ctx context.Context, r RewrapRequest) (RewrapResult, error) {
+	return RewrapResult{}, errUnwritten
+}
+
+// List implements Service.
+func (l *Local) List(ctx context.Context, r ListRequest) (ListResult, error) {
+	return ListResult{}, errUnwritten
+}
+
+// Export implements Service.
+func (l *Local) Export(ctx context.Context, r ExportRequest) (ExportResult, error) {
+	return ExportResult{}, errUnwritten
+}
+
+// Import implements Service.
+func (l *Local) Import(ctx context.Context, r ImportRequest) (ImportResult, error) {
+	return ImportResult{}, errUnwritten
+}
+
+// Retire implements Service.
+func (l *Local) Retire(ctx context.Context, r RetireRequest) (RetireResult, error) {
+	return RetireResult{}, errUnwritten
+}
+
+// Check implements Service.
+func (l *Local) Check(ctx context.Context, r CheckRequest) (CheckResult, error) {
+	return CheckResult{}, errUnwritten
+}
+
+// ListUsers implements Service.
+func (l *Local) ListUsers(ctx context.Context, r ListUsersRequest) (ListUsersResult, error) {
+	return ListUsersResult{}, errUnwritten
+}
+
+// Who implements Service.
+func (l *Local) Who(ctx context.Context, r WhoRequest) (WhoResult, error) {
+	return WhoResult{}, errUnwritten
+}
+
+// Kick implements Service.
+func (l *Local) Kick(ctx context.Context, r KickRequest) (WhoResult, error) {
+	return WhoResult{}, errUnwritten
+}
