@@ -125,7 +125,7 @@ func (f *fetching) message(index int) error {
 	noted := false
 	for k := range f.items {
 		item := &f.items[k]
-		if readErr != nil && item.needsText() {
+		if readErr != nil && (item.needsText() || item.kind == itemLazyPreview) {
 			continue
 		}
 		f.values = append(f.values, fetchValue{item: item, msg: msg})

@@ -26,6 +26,8 @@ const (
 	itemSaveDate
 	itemEmailID
 	itemThreadID
+	itemLazyPreview
+	itemPreview
 	itemEnvelope
 	itemBody
 	itemBodyStructure
@@ -52,12 +54,13 @@ type section struct {
 	names []string // of header fields
 }
 
-// needsText reports whether the item needs the message's plaintext.
-func (i *fetchItem) needsText() bool { return i.kind >= itemEnvelope }
+// needsText reports whether the item needs the message's plaintext. A preview that may be
+// left out opens the message itself.
+func (i *fetchItem) needsText() bool { return i.kind >= itemPreview }
 
 // place parts a response: 0 for what stands at its beginning, 1 for structures and bodies.
 func (i *fetchItem) place() int {
-	if i.needsText() {
+	if i.needsText() && i.kind != itemPreview {
 		return 1
 	}
 	return 0
@@ -72,6 +75,7 @@ var simpleItems = map[string][]fetchItem{
 	"SAVEDATE":      {{kind: itemSaveDate, name: "SAVEDATE"}},
 	"EMAILID":       {{kind: itemEmailID, name: "EMAILID"}},
 	"THREADID":      {{kind: itemThreadID, name: "THREADID"}},
+	"PREVIEW":       {{kind: itemPreview, name: "PREVIEW"}},
 	"ENVELOPE":      {{kind: itemEnvelope, name: "ENVELOPE"}},
 	"BODY":          {{kind: itemBody, name: "BODY"}},
 	"BODYSTRUCTURE": {{kind: itemBodyStructure, name: "BODYSTRUCTURE"}},
@@ -145,6 +149,9 @@ func fetchOne(d *imapwire.Decoder) (fetchItem, error) {
 	name, err := fetchName(d)
 	if err != nil {
 		return fetchItem{}, err
+	}
+	if name == "PREVIEW" && d.TryPrefix(" (LAZY)") {
+		return fetchItem{kind: itemLazyPreview, name: name}, nil
 	}
 	if d.Peek() != '[' {
 		if known, ok := simpleItems[name]; ok {

@@ -16,7 +16,8 @@ type fetchValue struct {
 	item  *fetchItem
 	msg   *mailbox.Message
 	flags mailbox.Flags
-	text  []byte // protocol text, unless nil
+	text  []byte  // protocol text, unless nil
+	str   *string // a string, in whatever form it can be sent
 
 	literal bool
 	mem     []byte    // contents of the literal, or
@@ -60,6 +61,8 @@ func (f *fetching) value(v *fetchValue) error {
 		v.text = []byte("(" + emailID(msg.GUID) + ")")
 	case itemThreadID:
 		v.text = []byte("NIL") // RFC 8474 section 5.2
+	case itemPreview, itemLazyPreview:
+		return f.preview(v)
 	case itemEnvelope, itemBody, itemBodyStructure:
 		root, err := s.box.reader.structure()
 		if err != nil {
@@ -247,6 +250,10 @@ func (v *fetchValue) write(s *session) error {
 		return nil
 	}
 	s.enc.Raw(v.item.name).SP()
+	if v.str != nil {
+		s.enc.String(*v.str)
+		return nil
+	}
 	if !v.literal {
 		s.enc.Write(v.text)
 		return nil

@@ -64,6 +64,16 @@ func (d *Decoder) TryWord(word string) bool {
 	return true
 }
 
+// TryPrefix consumes text, compared without regard to case, if the line goes on with it.
+func (d *Decoder) TryPrefix(text string) bool {
+	rest := d.line[d.pos:]
+	if len(rest) < len(text) || !strings.EqualFold(string(rest[:len(text)]), text) {
+		return false
+	}
+	d.pos += len(text)
+	return true
+}
+
 // List calls item for each word of a parenthesised list that begins here; words are
 // separated by single spaces. The list may be empty.
 func (d *Decoder) List(item func() error) error {
