@@ -220,6 +220,8 @@ assert.deepEqual(await subjects(), ['Übersicht', 'talk', 'Re: talk', 'Re: talk'
     await step('the draft again', async () => {
         await page.evaluate(() => { rcmail.compose_skip_unsavedcheck = true; window.onbeforeunload = null; });
         await page.locator('#taskmenu a.mail').click();
+        await row('Übersicht').waitFor();
+        await idle();
         await folder('Drafts').click();
         await row('Entwurf: schöne Öfen').waitFor();
         await row('Entwurf: schöne Öfen').click();
@@ -259,6 +261,7 @@ assert.deepEqual(await subjects(), ['Übersicht', 'talk', 'Re: talk', 'Re: talk'
     await step('move into the folder', async () => {
         await page.locator('#taskmenu a.mail').click();
         await row('plain text').waitFor();
+        await idle();
         await row('plain text').click();
         await content.getByText('schöne Öfen').waitFor();
         await row('plain text').dragTo(folder('Über & mehr'));
