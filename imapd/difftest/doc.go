@@ -48,6 +48,8 @@
 // differs is shrunk and printed in the form above. DIFFTEST_SHOW=1 with -v prints both answers
 // to everything that the scripts of testdata say.
 //
+// TestMIME mutates messages, and compares structures, sections, searches and orders.
+//
 // # Maildirs
 //
 // testdata/maildirs/*.txt describe the Maildirs; see maildir_test.go.

@@ -179,13 +179,18 @@ type place struct {
 
 // newPlace copies a Maildir for both.
 func (w *world) newPlace(maildir, configName string) (*place, error) {
-	c, ok := configs[configName]
-	if !ok {
-		return nil, fmt.Errorf("no config %q", configName)
-	}
 	from, err := w.template(maildir)
 	if err != nil {
 		return nil, err
+	}
+	return w.newPlaceFrom(from, configName)
+}
+
+// newPlaceFrom copies any Maildir.
+func (w *world) newPlaceFrom(from, configName string) (*place, error) {
+	c, ok := configs[configName]
+	if !ok {
+		return nil, fmt.Errorf("no config %q", configName)
 	}
 	w.mu.Lock()
 	w.count++
