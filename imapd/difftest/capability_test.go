@@ -18,6 +18,7 @@ var (
 		"INPROGRESS":       "2.4 and later",
 		"UNAUTHENTICATE":   "",
 		"COMPRESS=DEFLATE": "in Dovecot with its plugin",
+		"QUOTA":            "in Dovecot with its plugin", "QUOTA=RES-STORAGE": "", "QUOTA=RES-MESSAGE": "",
 	}
 	onlyTheirs = map[string]string{
 		"SASL-IR":         "said before login",
@@ -25,6 +26,7 @@ var (
 		"URL-PARTIAL":     "part of URLAUTH, which there is none of",
 		"I18NLEVEL=1":     "",
 		"CONTEXT=SEARCH":  "",
+		"PREVIEW":         "",
 		"SNIPPET=FUZZY":   "an early name of PREVIEW",
 		"PREVIEW=FUZZY":   "an early name of PREVIEW",
 	}

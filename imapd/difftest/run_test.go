@@ -1,6 +1,7 @@
 package difftest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -95,18 +97,20 @@ func (w *world) compare(s *script) (*result, error) {
 	}
 	defer p.remove()
 	var r result
-	r.ours, err = play(s, p.dialOurs, func(text string) error { return do(p.ours+"/Maildir", text, -1, -1) })
-	if err != nil {
-		return nil, fmt.Errorf("ours: %w", err)
-	}
-	r.theirs, err = play(s, p.dialTheirs, func(text string) error {
-		if strings.HasPrefix(text, "sleep") { // what a script waits for passes while the other runs
-			return do(p.theirs, text, -1, -1)
-		}
-		return do(p.theirs+"/Maildir", text, w.uid, w.gid)
+	var oursErr, theirsErr error
+	var both sync.WaitGroup
+	both.Go(func() {
+		r.ours, oursErr = play(s, p.dialOurs, func(text string) error { return do(p.ours+"/Maildir", text, -1, -1) })
 	})
-	if err != nil {
-		return nil, fmt.Errorf("Dovecot: %w", err)
+	both.Go(func() {
+		r.theirs, theirsErr = play(s, p.dialTheirs, func(text string) error { return do(p.theirs+"/Maildir", text, w.uid, w.gid) })
+	})
+	both.Wait()
+	if oursErr != nil {
+		return nil, fmt.Errorf("ours: %w", oursErr)
+	}
+	if theirsErr != nil {
+		return nil, fmt.Errorf("Dovecot: %w", theirsErr)
 	}
 	return &r, nil
 }
@@ -196,6 +200,13 @@ func documentedDifferences(t testing.TB) []string {
 		}
 	}
 	return all
+}
+
+// TestMain lets more scripts run at once than there are processors: most of them wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "6")
+	os.Exit(m.Run())
 }
 
 func TestScripts(t *testing.T) {
