@@ -52,6 +52,7 @@ func hostileDaemon(t *testing.T) *daemon {
 	}
 	text := strings.Replace(string(b), `message_size_limit = "100M"`, fmt.Sprintf(`message_size_limit = "%dM"`, hostileLimit>>20), 1)
 	text = strings.Replace(text, "[lmtp]\nlisten = [", fmt.Sprintf("[lmtp]\nlisten = [%q, ", "unix:"+d.socket()), 1)
+	text = strings.Replace(text, "[imap]\n", "[imap]\nmail_max_userip_connections = 100\n", 1)
 	writeFile(t, d.config, text)
 	d.start(t)
 	c := login(t, d.imap, "u", "pass")
@@ -268,7 +269,7 @@ var beforeLogin = []probe{
 	{"empty response", "a AUTHENTICATE PLAIN =", `a (BAD|NO).*zz OK`, ""},
 	{"four parts", "a AUTHENTICATE PLAIN AHUAcGFzcwB4", `a (BAD|NO).*zz OK`, ""},
 	{"one part", "a AUTHENTICATE PLAIN dQ==", `a (BAD|NO).*zz OK`, ""},
-	{"for somebody else", "a AUTHENTICATE PLAIN ZgB1AHBhc3M=", `a NO \[AUTHORIZATIONFAILED\].*zz OK`, ""},
+	{"for somebody else", "a AUTHENTICATE PLAIN ZgB1AHBhc3M=", `a NO \[AUTHENTICATIONFAILED\].*zz OK`, ""},
 	{"cancelled", "a AUTHENTICATE PLAIN\r\n*", `\+ \r\n.*a BAD.*zz OK`, ""},
 	{"256 kB of response", "a AUTHENTICATE PLAIN " + strings.Repeat("AAAA", 64<<10), `\* BYE`, `a OK`},
 	{"256 kB after the challenge", "a AUTHENTICATE PLAIN\r\n" + strings.Repeat("AAAA", 64<<10), `\* BYE`, `a OK`},

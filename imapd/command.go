@@ -133,7 +133,7 @@ func (s *session) command() error {
 	if s.bad++; st.kind != "BAD" {
 		s.bad = 0
 	}
-	if s.bad >= maxBad {
+	if s.bad >= maxBad || s.bad >= maxBadBefore && s.state == notAuthenticated {
 		return errTooManyBad
 	}
 	if run := s.after; run != nil {

@@ -185,19 +185,28 @@ func TestHostileAfterLogin(t *testing.T) {
 
 func TestTooManyBad(t *testing.T) {
 	f := newFixture(t)
-	c := f.dial()
-	c.line()
-	for range maxBad {
-		c.send("x")
-	}
-	for range maxBad {
-		if got := c.line(); got != "x BAD Missing command." {
-			t.Fatalf("got %q", got)
-		}
-	}
-	c.script(`S: * BYE Too many invalid commands.`)
-	if !c.eof() {
-		t.Error("still open")
+	for name, tt := range map[string]struct {
+		c    *client
+		most int
+	}{"before login": {f.dial(), maxBadBefore}, "after login": {f.login(), maxBad}} {
+		t.Run(name, func(t *testing.T) {
+			c := tt.c
+			if tt.most == maxBadBefore {
+				c.line()
+			}
+			for range tt.most {
+				c.send("x")
+			}
+			for range tt.most {
+				if got := c.line(); got != "x BAD Missing command." {
+					t.Fatalf("got %q", got)
+				}
+			}
+			c.script(`S: * BYE Too many invalid commands.`)
+			if !c.eof() {
+				t.Error("still open")
+			}
+		})
 	}
 }
 

@@ -19,8 +19,12 @@ import (
 	"mailcrypt/internal/deflate"
 )
 
-// maxBad is how many bad commands in a row end a connection, as in Dovecot.
-const maxBad = 20
+// maxBad is how many bad commands in a row end a connection, as in Dovecot. Before login it
+// is fewer: what talks another protocol there shall not come to a line that is a command.
+const (
+	maxBad       = 20
+	maxBadBefore = 10
+)
 
 type state uint8
 
