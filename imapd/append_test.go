@@ -288,3 +288,17 @@ func TestMultiAppendFaults(t *testing.T) {
 		}
 	}
 }
+
+// Years have four digits, whatever a file says.
+func TestDateTime(t *testing.T) {
+	for _, at := range []time.Time{
+		time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC),
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -12*3600)),
+		time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Unix(1<<60, 0), time.Unix(-1<<60, 0), {},
+	} {
+		if got := string(new(fetching).dateTime(at)); len(got) != len(`" 3-Feb-2024 04:05:06 +0000"`) {
+			t.Errorf("%v: %s", at, got)
+		}
+	}
+}

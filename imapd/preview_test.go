@@ -23,7 +23,7 @@ S: * 1 FETCH (PREVIEW "First line Second line")
 S: * 2 FETCH (PREVIEW {11}
 S: Grüße "a")
 S: * 3 FETCH (PREVIEW "")
-S: * 4 FETCH (PREVIEW "`+strings.Repeat("word ", 39)+`word")
+S: * 4 FETCH (PREVIEW "` + strings.Repeat("word ", 39) + `word")
 S: a OK Fetch completed.
 C: b UID FETCH 1,3:4 (preview (lazy) UID FLAGS)
 S: * 1 FETCH (UID 1 PREVIEW "First line Second line" FLAGS (\Recent))
@@ -34,7 +34,7 @@ C: c FETCH 4 PREVIEW (LAZY)
 S: * 4 FETCH (PREVIEW NIL)
 S: c OK Fetch completed.
 C: d FETCH 4 (PREVIEW (LAZY) BODY.PEEK[TEXT]<0.3>)
-S: * 4 FETCH (PREVIEW "`+strings.Repeat("word ", 39)+`word" BODY[TEXT]<0> {3}
+S: * 4 FETCH (PREVIEW "` + strings.Repeat("word ", 39) + `word" BODY[TEXT]<0> {3}
 S: wor)
 S: d OK Fetch completed.
 C: e FETCH 5 (UID PREVIEW)

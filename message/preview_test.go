@@ -62,7 +62,7 @@ func TestHTMLText(t *testing.T) {
 		"a < b & c && d":                           "a < b & c && d",
 		"&lt;&gt;&quot;&#65;":                      `<>"A`,
 		"&nbsp;&eacute;&#x20AC;&#8364;":            "\u00a0é€€",
-		"&unknown; &; &# &amp":                "&unknown; &; &# &amp",
+		"&unknown; &; &# &amp":                     "&unknown; &; &# &amp",
 		"&" + strings.Repeat("x", 40) + ";":        "&" + strings.Repeat("x", 40) + ";",
 		"&a b;":                                    "&a b;",
 		"<a title='>' alt=\"\\\">\">x</a>":         "x ",

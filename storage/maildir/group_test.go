@@ -95,3 +95,20 @@ func TestGroupAmongOthers(t *testing.T) {
 		t.Errorf("%d failed, %d messages, %v; want 1 and 3", failed, v.Len(), err)
 	}
 }
+
+// Dates beyond what nanoseconds since 1970 can count are kept as far as the file system can.
+func TestFarDates(t *testing.T) {
+	m := newInbox(t)
+	for _, year := range []int{1901, 1950, 2100, 2300, 9999} {
+		received := time.Date(year, 12, 31, 23, 59, 59, 0, time.UTC)
+		uid := save(t, m, "x", mailbox.SaveInfo{Received: received})
+		msg, err := m.Stat(t.Context(), uid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := msg.Received.UTC().Year()
+		if got != year && (year < 2038 || got < 2037) { // a file system may end in 2038, or later
+			t.Errorf("received in %d: %v", year, msg.Received)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,9 +140,7 @@ func (p *pending) Finish() error {
 		return p.err
 	}
 	if !p.info.Received.IsZero() {
-		// By seconds: nanoseconds since 1970 end in 2262.
-		t := unix.Timeval{Sec: p.info.Received.Unix()}
-		if err := unix.Futimes(int(p.file.OS().Fd()), []unix.Timeval{t, t}); err != nil {
+		if err := setDate(int(p.file.OS().Fd()), p.info.Received.Unix()); err != nil {
 			return p.b.wrap("setting the date in", err)
 		}
 	}
@@ -156,6 +155,25 @@ func (p *pending) Finish() error {
 	}
 	p.finished = true
 	return nil
+}
+
+// setDate sets a file's date in seconds since 1970, for nanoseconds end in 2262. What the
+// file system cannot hold, and may take for another century, becomes the nearest date that
+// every one can.
+func setDate(fd int, seconds int64) error {
+	set := func(seconds int64) (is int64, err error) {
+		t := unix.Timeval{Sec: seconds}
+		var st unix.Stat_t
+		if err = unix.Futimes(fd, []unix.Timeval{t, t}); err == nil {
+			err = unix.Fstat(fd, &st)
+		}
+		return st.Mtim.Sec, err
+	}
+	is, err := set(seconds)
+	if err == nil && is != seconds {
+		_, err = set(max(math.MinInt32, min(seconds, math.MaxInt32)))
+	}
+	return err
 }
 
 // CommitAll implements storage.GroupCommitter: the files are renamed and their records
