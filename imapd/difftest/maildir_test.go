@@ -21,6 +21,9 @@ import (
 //	message: 7 SFa 2024-02-03T04:05:06Z simple.eml [plain]   uid, flags ("-" is none), INTERNALDATE, file of testdata/mail
 //	message: new - 2024-02-03T04:05:06Z simple.eml           not yet seen by any server: in new/, without UID
 //	vectors: 2024-02-03T04:05:06Z                            every message of the vectors
+//	file: cur/name:2,S 2024-02-03T04:05:06Z simple.eml       a file of which dovecot-uidlist knows nothing
+//	record: 7 :name                                          a line of dovecot-uidlist as it stands
+//	directory: .odd                                          a directory as it stands, below the root
 //
 // "plain" leaves S= and W= out of the file name.
 type builder struct {
@@ -91,6 +94,12 @@ func (b *builder) line(key, value string) error {
 		b.keywords = strings.Fields(value)
 	case "message":
 		return b.message(strings.Fields(value))
+	case "file":
+		return b.file(strings.Fields(value))
+	case "record":
+		b.uidlist = append(b.uidlist, value+"\n")
+	case "directory":
+		return os.MkdirAll(filepath.Join(b.root, value), 0o700)
 	case "vectors":
 		return b.vectors(value)
 	default:
@@ -132,6 +141,26 @@ func (b *builder) add(uid, flags string, date time.Time, text []byte, plain bool
 		b.uidlist = append(b.uidlist, fmt.Sprintf("%d :%s\n", n, name))
 		path = filepath.Join(b.folder, "cur", name+":2,"+flags)
 	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return err
+	}
+	return os.Chtimes(path, date, date)
+}
+
+// file writes a message under a name of its own.
+func (b *builder) file(f []string) error {
+	if len(f) != 3 {
+		return errors.New("a file has 3 fields")
+	}
+	text, err := os.ReadFile(filepath.Join("testdata/mail", f[2]))
+	if err != nil {
+		return err
+	}
+	date, err := time.Parse(time.RFC3339, f[1])
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(b.folder, f[0])
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return err
 	}
