@@ -352,6 +352,47 @@ func TestSyncShared(t *testing.T) {
 	wg.Wait()
 }
 
+// Those who wait while one writes share the next write.
+func TestSyncSharesWrites(t *testing.T) {
+	const others = 8
+	writes := 0
+	started, release := make(chan struct{}), make(chan struct{})
+	d := Open(filepath.Join(t.TempDir(), FileName), Options{Delay: time.Hour, Write: func(commit func() error) error {
+		if writes++; writes == 1 {
+			close(started)
+			<-release
+		}
+		return commit()
+	}})
+	defer d.Close()
+	var put, done sync.WaitGroup
+	start := func(m *Mailbox) {
+		put.Add(1)
+		done.Go(func() {
+			m.Put(7, 1, nil, nil)
+			put.Done()
+			if err := m.Sync(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	var all [others + 1]*Mailbox
+	for i := range all { // now, for it waits for writes
+		all[i], _ = d.Mailbox(mailbox.GUID{byte(i + 1)})
+	}
+	start(all[0])
+	<-started
+	for _, m := range all[1:] {
+		start(m)
+	}
+	put.Wait()
+	close(release)
+	done.Wait()
+	if writes != 2 {
+		t.Errorf("%d writes for %d callers", writes, others+1)
+	}
+}
+
 // Sync does not write where nothing is outstanding.
 func TestSyncNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)

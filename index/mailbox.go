@@ -37,6 +37,7 @@ type Mailbox struct {
 	db   *DB
 	guid mailbox.GUID
 	h    header
+	last mailbox.ModSeq // the highest that was put or loaded
 	// unlogged says that the log of expunges has to be begun, above floor, which is
 	// nothing yet where that is 0.
 	unlogged bool
@@ -61,7 +62,7 @@ func (d *DB) Mailbox(guid mailbox.GUID) (*Mailbox, State) {
 	if p := d.dirty[guid]; p != nil && d.bolt != nil {
 		m.overlay(p, &s)
 	}
-	m.floor = m.h.highest
+	m.floor, m.last = m.h.highest, m.h.highest
 	s.UIDValidity, s.UIDNext, s.HighestModSeq = m.h.validity, m.h.next, m.h.highest
 	return m, s
 }
@@ -122,8 +123,11 @@ func (m *Mailbox) NextModSeq() mailbox.ModSeq {
 
 // Put records changed messages, those that were expunged under the last NextModSeq, and the
 // UIDNEXT and UIDVALIDITY that go with them. They are written a little later; Sync waits for
-// that.
+// that. Where nothing is new, nothing is written.
 func (m *Mailbox) Put(validity uint32, next mailbox.UID, changed []Record, gone []mailbox.UID) {
+	if len(changed)+len(gone) == 0 && !m.unlogged && m.last == m.h.highest && m.h.validity == validity && next <= m.h.next {
+		return
+	}
 	p := &pending{msgs: make(map[mailbox.UID]*Record, len(changed)+len(gone))}
 	if m.h.validity != validity {
 		p.reset = true
@@ -147,7 +151,7 @@ func (m *Mailbox) Put(validity uint32, next mailbox.UID, changed []Record, gone 
 		p.events = []event{newEvent(m.h.highest, gone)}
 	}
 	h := m.h
-	p.header = &h
+	p.header, m.last = &h, h.highest
 	m.db.put(m, p)
 }
 

@@ -1,11 +1,13 @@
 package maildir
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,6 +146,32 @@ func BenchmarkSave(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					if _, err := trySave(m, message4k, info); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkFlagSync is a STORE by a client that is told modseqs.
+func BenchmarkFlagSync(b *testing.B) {
+	for name, sessions := range map[string]int{"one session": 1, "4 sessions": 4} {
+		b.Run(name, func(b *testing.B) {
+			l := bigMaildir(b, 1000)
+			m := openBox(b, openTree(b, l, Options{}), "INBOX")
+			m.View()
+			var next atomic.Uint32
+			b.SetParallelism((sessions + 1) / 2)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					n := next.Add(1)
+					op := mailbox.FlagOp(n / 1000 % 2)
+					err := setFlags(context.Background(), m, []mailbox.UID{mailbox.UID(n%1000 + 1)}, mailbox.FlagChange{Op: op, Flags: flags(`\Flagged`)})
+					if err == nil {
+						err = m.SyncModSeqs(context.Background())
+					}
+					if err != nil {
 						b.Error(err)
 					}
 				}

@@ -46,11 +46,30 @@
 // dovecot.mailbox.log, with which Dovecot's replication follows renamed and deleted folders,
 // is not written; replication then compares the trees.
 //
+// # Modseqs
+//
+// A message whose flags are not those that the index has recorded gets a new modseq, whoever
+// changed them and whether we ran meanwhile; one that is not there any more is an expunge
+// under a new modseq. That is found when the directories are read, which happens when a
+// mailbox is first used and whenever they have changed. A change that was undone before
+// anybody looked is none. \Recent and sizes have no modseq.
+//
+// What a kill or a crash costs is what no client was told ([Mailbox.SyncModSeqs]). After it
+// files and records are compared as after any other program's work. UIDs that were given
+// since the index was last written and have no file then count as expunged, for a client may
+// have heard of them.
+//
+// Where the index is lost all messages get modseqs of the time when that is found, or above
+// the ctime of the directories and the uidlist if that is later because the clock was put
+// back, and nothing is known of earlier expunges. This guard has a gap: if the index is lost,
+// the clock was put back, and files were changed or looked at in between, a client may hold a
+// modseq above ours. For one above HighestModSeq [Mailbox.Expunged] is not complete.
+//
 // # What only Dovecot's index knows
 //
-// Modseqs, keywords beyond the 26th of a folder, the save date of messages whose flags
-// changed, and the private \Seen of shared folders (INDEXPVT) are not in the Maildir but in
-// dovecot.index. That is neither read nor written here: these are lost to us, and the
+// Dovecot's modseqs, keywords beyond the 26th of a folder, the save date of messages whose flags
+// changed before we saw them, and the private \Seen of shared folders (INDEXPVT) are not in
+// the Maildir but in dovecot.index. That is neither read nor written here: these are lost to us, and the
 // keywords beyond the 26th cannot be set. Our own modseqs, save dates and sizes found by
 // reading are in package index.
 package maildir

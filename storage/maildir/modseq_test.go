@@ -143,6 +143,30 @@ func TestSyncModSeqsOrder(t *testing.T) {
 	}
 }
 
+// To open a mailbox in which nothing has changed writes nothing.
+func TestReopenWritesNothing(t *testing.T) {
+	l := newLocation(t)
+	h := openTree(t, l, Options{})
+	m := openBox(t, h, "INBOX")
+	save(t, m, "x", mailbox.SaveInfo{})
+	expunge(t, m, save(t, m, "y", mailbox.SaveInfo{}))
+	was := m.View().HighestModSeq
+	m.Close()
+	h.Close()
+	h = openTree(t, l, Options{})
+	h.cache.Delay = time.Hour
+	h.faults = durable.FaultAt(1, durable.Fail, unix.EIO)
+	m = openBox(t, h, "INBOX")
+	v, err := m.Sync(t.Context())
+	if err == nil {
+		err = m.SyncModSeqs(t.Context())
+	}
+	if steps := h.faults.Steps(); err != nil || len(steps) > 0 || v.HighestModSeq != was {
+		t.Errorf("%v, steps %v, HighestModSeq %d, was %d", err, steps, v.HighestModSeq, was)
+	}
+	h.faults = nil
+}
+
 // Modseqs of a mailbox that has become another one go on, and nothing is known of before.
 func TestModSeqsOfAnotherMailbox(t *testing.T) {
 	for name, change := range map[string]func(header string) string{
