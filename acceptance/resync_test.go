@@ -23,7 +23,7 @@ import (
 // installed. The daemon is restarted now and then, and killed in the middle of changes. What
 // the clients were told must add up to the truth each time.
 func TestResync(t *testing.T) {
-	rounds := 300
+	rounds := 250
 	if testing.Short() {
 		rounds = 30
 	}
@@ -200,7 +200,7 @@ func (w *resyncWorld) change(r *rand.Rand) {
 		w.session(r, w.daemon.imap)
 	case n < 6 && w.dove != "":
 		w.session(r, w.dove)
-	case n == 6:
+	case n < 8:
 		w.deliver(r)
 	default:
 		w.files(r)
