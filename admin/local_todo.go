@@ -17,21 +17,6 @@ func (l *Local) UndoReseal(ctx context.Context, r UndoResealRequest) (ResealResu
 	return ResealResult{}, errUnwritten
 }
 
-// Generate implements Service.
-func (l *Local) Generate(ctx context.Context, r GenerateRequest) (GenerateResult, error) {
-	return GenerateResult{}, errUnwritten
-}
-
-// Rewrap implements Service.
-func (l *Local) Rewrap(ctx context.Context, r RewrapRequest) (RewrapResult, error) {
-	return RewrapResult{}, errUnwritten
-}
-
-// List implements Service.
-func (l *Local) List(ctx context.Context, r ListRequest) (ListResult, error) {
-	return ListResult{}, errUnwritten
-}
-
 // Export implements Service.
 func (l *Local) Export(ctx context.Context, r ExportRequest) (ExportResult, error) {
 	return ExportResult{}, errUnwritten
@@ -50,11 +35,6 @@ func (l *Local) Retire(ctx context.Context, r RetireRequest) (RetireResult, erro
 // Check implements Service.
 func (l *Local) Check(ctx context.Context, r CheckRequest) (CheckResult, error) {
 	return CheckResult{}, errUnwritten
-}
-
-// ListUsers implements Service.
-func (l *Local) ListUsers(ctx context.Context, r ListUsersRequest) (ListUsersResult, error) {
-	return ListUsersResult{}, errUnwritten
 }
 
 // Who implements Service.

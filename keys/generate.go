@@ -78,7 +78,15 @@ func (k *Keys) newFolderKey(ctx context.Context, folder mailbox.GUID, user *dcry
 	if err != nil {
 		return nil, fmt.Errorf("keys: wrapping a folder key: %w", err)
 	}
-	return k.install(ctx, folderLevel(folder), key.Public(), wrapped, replace)
+	// A user key whose private half is kept elsewhere may wrap; one that is being destroyed
+	// at this moment must not.
+	there := k.dict.View(ctx, func(d attrdict.Reader) error { return wraps(d, user) }) == nil
+	return k.install(ctx, folderLevel(folder), key.Public(), wrapped, replace, func(tx attrdict.Reader) error {
+		if !there {
+			return nil
+		}
+		return wraps(tx, user)
+	})
 }
 
 // userPublicKey returns the active user key, making one where there is none.
@@ -149,7 +157,7 @@ func (k *Keys) newUserKey(ctx context.Context, secret Secret, c Config, replace 
 	if err != nil {
 		return nil, err
 	}
-	pub, err := k.install(ctx, userLevel(k.inbox), key.Public(), text, replace)
+	pub, err := k.install(ctx, userLevel(k.inbox), key.Public(), text, replace, nil)
 	if err == nil && pub.ID() == key.ID() {
 		k.log.Info("made a user key", "key", key.ID().String(), "curve", string(c.Curve))
 	}
@@ -186,8 +194,9 @@ func (c Config) sealUserKey(key *dcrypt.PrivateKey, secret Secret, atLogin bool)
 }
 
 // install stores a key pair and makes it active, in one transaction. replace is the
-// active id that may be displaced; another active key wins and is returned.
-func (k *Keys) install(ctx context.Context, l level, pub *dcrypt.PublicKey, private, replace []byte) (*dcrypt.PublicKey, error) {
+// active id that may be displaced; another active key wins and is returned. check, where
+// set, may refuse.
+func (k *Keys) install(ctx context.Context, l level, pub *dcrypt.PublicKey, private, replace []byte, check func(attrdict.Reader) error) (*dcrypt.PublicKey, error) {
 	result := pub
 	id := pub.ID().String()
 	err := k.dict.Update(ctx, func(tx attrdict.Tx) error {
@@ -196,6 +205,11 @@ func (k *Keys) install(ctx context.Context, l level, pub *dcrypt.PublicKey, priv
 		if string(active) != string(replace) {
 			if now != nil || err != nil {
 				result = now
+				return err
+			}
+		}
+		if check != nil {
+			if err := check(tx); err != nil {
 				return err
 			}
 		}

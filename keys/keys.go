@@ -19,8 +19,9 @@
 //	priv/<inbox>/server/crypt/privkeys/<id>     sealed by a password or a key, or open
 //
 // Of our own are, under the same pvt/, mailcrypt/pending/<id>: the new seal of a user
-// key while its password is being changed, and mailcrypt/quarantine/<id>: ids that were
-// active though nobody could open them. Dovecot ignores both.
+// key while its password is being changed, mailcrypt/quarantine/<id>: ids that were
+// active though nobody could open them, and those that names.go tells of. Dovecot ignores
+// them.
 //
 // Every change is one transaction of the dictionary. No operation removes a private key
 // before what replaces it has been read back.
@@ -104,6 +105,8 @@ type Config struct {
 	// SealKeys open sealed user keys (Dovecot: mail_crypt_private_key, …key2 and so
 	// on); new user keys are sealed to the first, which Dovecot can read, though not make.
 	SealKeys []*dcrypt.PrivateKey
+	// OpenKeys open sealed user keys, too; nothing is sealed to them.
+	OpenKeys []*dcrypt.PrivateKey
 	// Password seals new user keys where there is no SealKey.
 	Password Secret
 	// RequireSealed forbids making an open user key, and seals those found open.

@@ -14,6 +14,11 @@ const (
 	// pendingPrefix is ours: the new seal of a user key while a password change is
 	// under way, beside Dovecot's attribute, which stays as it is until the end.
 	pendingPrefix = serverPrefix + "vendor/vendor.dovecot/pvt/mailcrypt/pending/"
+	// What else is ours. Of user keys, below the server's part: kept/<id> is the seal before
+	// the last change, for its undoing, and lost/<id> a key that nothing opened when the
+	// password was reset. Of user and folder keys: retired/<id> is a key in the middle of being
+	// destroyed, and rotated/<id> the Unix time when the key stopped being active.
+	ownPrefix = "vendor/vendor.dovecot/pvt/mailcrypt/"
 	// quarantinePrefix is ours: ids that were active and could not be shown to belong
 	// to the user.
 	quarantinePrefix = "vendor/vendor.dovecot/pvt/mailcrypt/quarantine/"
@@ -40,6 +45,19 @@ func (l level) private(id string) string {
 func (l level) quarantine(id string) string {
 	return "shared/" + l.guid.String() + "/" + strings.TrimSuffix(l.prefix, cryptPrefix) + quarantinePrefix + id
 }
+
+// own is the name of one of our own private attributes of a key.
+func (l level) own(kind, id string) string {
+	return "priv/" + l.guid.String() + "/" + l.server() + ownPrefix + kind + "/" + id
+}
+
+// rotated is the name under which the end of a key's time is noted.
+func (l level) rotated(id string) string {
+	return "shared/" + l.guid.String() + "/" + l.server() + ownPrefix + "rotated/" + id
+}
+
+// server is what stands before the names of user keys.
+func (l level) server() string { return strings.TrimSuffix(l.prefix, cryptPrefix) }
 
 func pendingName(inbox mailbox.GUID, id string) string {
 	return "priv/" + inbox.String() + "/" + pendingPrefix + id
@@ -73,6 +91,47 @@ func parsePrivateName(name string) (r record, ok bool) {
 		return record{}, false
 	}
 	return r, true
+}
+
+// A name is a dictionary name of a key, taken apart.
+type name struct {
+	record
+	kind string // privkeys, pubkeys, active (without id), pending, kept, lost, retired, rotated or quarantine
+}
+
+// parseName takes apart the names of keys, those of ours too; ok is false for all others,
+// such as those of keys that are shared with other users.
+func parseName(s string) (n name, ok bool) {
+	scope, rest, _ := strings.Cut(s, "/")
+	guid, rest, found := strings.Cut(rest, "/")
+	if !found || scope != "priv" && scope != "shared" {
+		return n, false
+	}
+	var err error
+	if n.guid, err = mailbox.ParseGUID(guid); err != nil || n.guid.String() != guid {
+		return n, false
+	}
+	rest, n.user = strings.CutPrefix(rest, serverPrefix)
+	ours := false
+	if rest, ok = strings.CutPrefix(rest, cryptPrefix); !ok {
+		if rest, ours = strings.CutPrefix(rest, ownPrefix); !ours {
+			return n, false
+		}
+	}
+	n.kind, n.id, found = strings.Cut(rest, "/")
+	want := map[string]string{"privkeys": "priv", "pubkeys": "shared", "active": "shared"}
+	if ours {
+		want = map[string]string{"pending": "priv", "kept": "priv", "lost": "priv", "retired": "priv", "rotated": "shared", "quarantine": "shared"}
+	}
+	if want[n.kind] != scope || found == (n.kind == "active") {
+		return n, false
+	}
+	if n.kind != "active" {
+		if _, err := dcrypt.ParseKeyID(n.id); err != nil {
+			return n, false
+		}
+	}
+	return n, true
 }
 
 // isPublicName reports whether a dictionary name is that of a public key, of a folder
