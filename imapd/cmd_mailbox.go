@@ -83,11 +83,14 @@ func (s *session) delete(*call) error {
 	if name == mailbox.Inbox {
 		return no("CANNOT", "INBOX can't be deleted.")
 	}
+	if err := s.login.Delete(s.ctx, name); err != nil {
+		return err
+	}
 	if s.box != nil && s.box.name == name {
 		// Its message numbers end with it, and without surprise: the client did it.
 		s.closeBox()
 	}
-	return s.login.Delete(s.ctx, name)
+	return nil
 }
 
 // rename is RENAME. INBOX is renamed by moving its messages, for the user keys hang on its

@@ -41,9 +41,10 @@ type attack struct {
 	w     io.Writer
 	flush func() error
 	in    *strictReader
-	n     int // commands sent
-	sent  []string
-	ended bool // there was a BYE
+	n     int      // commands sent
+	sent  []string // and what was answered
+	ended bool     // there was a BYE
+	known bool     // logged in
 }
 
 func (a *attack) dial() {
@@ -52,7 +53,7 @@ func (a *attack) dial() {
 		a.t.Fatal(err)
 	}
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
-	a.nc, a.w, a.flush, a.ended = nc, nc, func() error { return nil }, false
+	a.nc, a.w, a.flush, a.ended, a.known = nc, nc, func() error { return nil }, false, false
 	a.in = &strictReader{r: bufio.NewReader(nc), messages: -1}
 	if p := a.response(); p == nil || p.name != "OK" {
 		a.fail("no greeting: %+v", p)
@@ -61,7 +62,7 @@ func (a *attack) dial() {
 
 func (a *attack) fail(format string, args ...any) {
 	a.t.Helper()
-	a.t.Fatalf("%s\nsent:\n%s", fmt.Sprintf(format, args...), strings.Join(a.sent, "\n"))
+	a.t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(a.sent[max(0, len(a.sent)-200):], "\n"))
 }
 
 // write sends, and notes what was sent.
@@ -84,6 +85,7 @@ func (a *attack) response() *response {
 		if p.tag == "*" && p.name == "BYE" {
 			a.ended = true
 		}
+		a.sent = append(a.sent, fmt.Sprintf("\t%.300q", p.text))
 		return p
 	case errors.As(err, &timeout) && timeout.Timeout():
 		a.fail("no answer: %v", err)
@@ -122,7 +124,6 @@ func (a *attack) command(pieces []piece) *response {
 // until reads up to the tagged answer, or a request to go on where that is wanted. What is
 // asked for out of turn is given.
 func (a *attack) until(tag, line, name string, literal bool) *response {
-	a.sent = append(a.sent, "")
 	for asked := 0; ; {
 		p := a.response()
 		switch {
@@ -143,9 +144,11 @@ func (a *attack) until(tag, line, name string, literal bool) *response {
 			switch {
 			case strings.HasPrefix(name, "IDLE"):
 				a.write("DONE\r\n")
-			case a.n%3 == 0:
+			case strings.HasPrefix(name, "AUTHENTICATE LOGIN"):
+				a.write([]string{"YWxpY2U=\r\n", "c2VjcmV0\r\n"}[(asked-1)%2])
+			case a.n%3 > 0:
 				a.write("AGFsaWNlAHNlY3JldA==\r\n")
-			case a.n%3 == 1:
+			case a.n%2 == 1:
 				a.write("x {6+}\r\nz NOOP\r\n")
 			default:
 				a.write("*\r\n")
@@ -167,25 +170,16 @@ func (a *attack) until(tag, line, name string, literal bool) *response {
 func (a *attack) after(p *response, name string) {
 	name = strings.TrimSpace(name)
 	verb, _, _ := strings.Cut(name, " ")
-	if p.name == "OK" || p.name == "NO" {
-		switch verb {
-		case "SELECT", "EXAMINE":
-			if p.name == "NO" {
-				a.in.messages = -1
-			}
-		}
-	}
 	if p.name != "OK" {
 		return
 	}
 	switch verb {
-	case "ENABLE":
-		// Mostly they are enabled one by one; more is allowed from here on than has to be.
-		a.in.utf8 = a.in.utf8 || strings.Contains(name, "UTF8=ACCEPT") || strings.Contains(name, "IMAP4REV2")
-		a.in.vanishing = a.in.vanishing || strings.Contains(name, "QRESYNC")
-	case "CLOSE", "UNSELECT":
+	case "CLOSE", "UNSELECT", "DELETE":
 		a.in.messages = -1
+	case "LOGIN", "AUTHENTICATE":
+		a.known = true
 	case "UNAUTHENTICATE":
+		a.known = false
 		*a.in = strictReader{r: bufio.NewReader(a.nc), messages: -1}
 		a.w, a.flush = a.nc, func() error { return nil }
 	case "COMPRESS":
@@ -261,23 +255,35 @@ func hostileFixture(t testing.TB) *fixture {
 // play lets a session and a second one run what data makes of the grammar.
 func play(t testing.TB, f *fixture, data []byte) {
 	m := newMaker(data)
+	inbox, err := f.user.Open(t.Context(), "INBOX", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	validity := strconv.FormatUint(uint64(inbox.View().UIDValidity), 10)
+	inbox.Close()
+	m.rules["validity"] = []string{validity, validity, validity, "0", "4294967295"}
 	a, b := &attack{t: t, f: f}, &attack{t: t, f: f}
 	b.dial()
 	b.say("LOGIN alice secret")
 	b.say("SELECT INBOX")
 	defer func() { a.nc.Close(); b.nc.Close() }()
-	for begun := false; !m.done(); begun = true {
-		if a.dial(); !begun || m.n(8) > 0 {
-			a.say("LOGIN alice secret")
-			a.say("SELECT INBOX")
-		}
+	for !m.done() {
+		a.dial()
 		for a.n < 200 && !m.done() {
-			answer := a.command(m.command())
-			if answer == nil || a.ended {
+			// Mostly where there is something to be done.
+			if !a.known && m.n(4) > 0 {
+				a.say([]string{"LOGIN alice secret", "AUTHENTICATE LOGIN", "AUTHENTICATE PLAIN"}[m.n(3)])
+			} else if a.known && a.in.messages <= 0 && m.n(4) > 0 {
+				b.command([]piece{{text: fmt.Sprintf("APPEND INBOX ~{%d+}", len(hostileMail)), literal: []byte(hostileMail)}, {}})
+				a.say([]string{"SELECT INBOX", "SELECT INBOX", "SELECT work", "EXAMINE INBOX", "SELECT INBOX (QRESYNC (" + validity + " 1 1:3 (1 1)))"}[m.n(5)])
+			} else {
+				a.command(m.command())
+			}
+			if a.ended {
 				break
 			}
 			if m.n(4) == 0 {
-				b.witness(m.n(8))
+				b.witness(m.n(9))
 			}
 		}
 		if a.n >= 200 {
@@ -290,6 +296,10 @@ func play(t testing.TB, f *fixture, data []byte) {
 
 // witness does something harmless that must succeed.
 func (a *attack) witness(k int) {
+	if k == 8 {
+		a.command([]piece{{text: fmt.Sprintf("APPEND INBOX {%d+}", len(multipart)), literal: []byte(multipart)}, {}})
+		k = 0
+	}
 	line := []string{"NOOP", "STATUS INBOX (MESSAGES)", "FETCH 1:* (UID FLAGS)", "UID STORE 1:* +FLAGS (\\Seen k1)", "UID COPY 1:* INBOX",
 		"UID SEARCH ALL", "UID STORE 2 +FLAGS \\Deleted", "EXPUNGE"}[k]
 	answer := a.say(line)

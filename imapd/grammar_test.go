@@ -16,8 +16,10 @@ cmd: EXAMINE <box><selparams>
 cmd: CAPABILITY
 cmd: ID <id>
 cmd: ENABLE <caps>
+cmd: ENABLE QRESYNC
 cmd: NAMESPACE
 cmd: CREATE <name>
+cmd: CREATE <name> (USE (\Sent))
 cmd: DELETE <name>
 cmd: RENAME <name> <name>
 cmd: SUBSCRIBE <name>
@@ -41,6 +43,9 @@ cmd: EXPUNGE
 cmd: UID EXPUNGE <set>
 cmd: <uid>FETCH <set> <items><fetchmod>
 cmd: <uid>FETCH <set> <items><fetchmod>
+cmd: <uid>FETCH 1:* <items><fetchmod>
+cmd: <uid>FETCH 1:* <items><fetchmod>
+cmd: <uid>FETCH 1:* <items><fetchmod>
 cmd: <uid>FETCH 1:* <items><fetchmod>
 cmd: <uid>STORE <set> <storemod><sign>FLAGS<silent> <flags>
 cmd: <uid>SEARCH <return><keys>
@@ -113,8 +118,6 @@ selparams:  (CONDSTORE)
 selparams:  (QRESYNC (<validity> <modseq><known>))
 selparams:  (CONDSTORE QRESYNC (<validity> <modseq>))
 validity: 1
-validity: 0
-validity: 4294967295
 known:
 known:  <nset>
 known:  <nset> (<nset> <nset>)
@@ -237,6 +240,9 @@ selevents: MessageNew (<items>) MessageExpunge FlagChange
 set: 1
 set: *
 set: 1:*
+set: 1:*
+set: 1:*
+set: 1:*
 set: 1,3
 set: <n:1,9>:<n:1,9>
 set: $
@@ -254,6 +260,8 @@ items: UID
 items: FAST
 items: FULL
 items: ALL
+items: (<itemlist>)
+items: (<itemlist>)
 items: (<itemlist>)
 items: (<itemlist>)
 itemlist: FLAGS
@@ -295,6 +303,7 @@ section: 1.MIME
 section: 2.HEADER
 section: 2.TEXT
 section: HEADER.FIELDS (<fields>)
+section: HEADER.FIELDS (<fields>)
 section: HEADER.FIELDS.NOT (<fields>)
 section: 2.HEADER.FIELDS (Subject)
 section: 1.1.1.1.1.1.1
@@ -302,10 +311,17 @@ fields: Subject
 fields: From To X-Evil
 fields: <astring>
 partial:
+partial:
+partial:
+partial:
 partial: <0.5>
 partial: <<n:0,99>.<n:1,99>>
 partial: <4294967295.9223372036854775807>
 partial: <9223372036854775807.1>
+fetchmod:
+fetchmod:
+fetchmod:
+fetchmod:
 fetchmod:
 fetchmod:  (CHANGEDSINCE <modseq>)
 fetchmod:  (CHANGEDSINCE <modseq> VANISHED)
@@ -314,6 +330,8 @@ range: 1:2
 range: -1:-3
 range: 4294967295:1
 range: 9:9
+storemod:
+storemod:
 storemod:
 storemod: (UNCHANGEDSINCE <modseq>) 
 sign: +
@@ -334,11 +352,17 @@ flaglist: \Answered \Draft k1 K1
 flaglist: \Recent
 flaglist: <any>
 return:
+return:
+return:
+return:
 return: RETURN () 
 return: RETURN (SAVE) 
 return: RETURN (MIN MAX COUNT ALL) 
 return: RETURN (PARTIAL <range> SAVE) 
 return: RETURN (MIN SAVE) 
+charset: UTF-8
+charset: UTF-8
+charset: UTF-8
 charset: UTF-8
 charset: US-ASCII
 charset: ISO-2022-JP
@@ -376,6 +400,9 @@ key: HEADER <astring> <astring>
 key: BODY <astring>
 key: TEXT first
 key: TEXT <astring>
+key: BODY hello
+key: SUBJECT greeting
+key: SENTSINCE 1-Feb-2004
 key: SAVEDATESUPPORTED
 sorts: SUBJECT
 sorts: REVERSE <sort>

@@ -166,6 +166,9 @@ func (s *strictReader) shape(p *response, args []value, number int) error {
 // count keeps the number of messages as a client does.
 func (s *strictReader) count(p *response, number int) error {
 	switch p.name {
+	case "ENABLED":
+		s.vanishing = s.vanishing || strings.Contains(p.text, "QRESYNC")
+		s.utf8 = s.utf8 || strings.Contains(p.text, "UTF8=ACCEPT") || strings.Contains(p.text, "IMAP4rev2")
 	case "EXISTS":
 		if number < s.messages && !s.vanishing {
 			return fmt.Errorf("EXISTS with %d messages", s.messages)
