@@ -107,6 +107,7 @@ type fetching struct {
 
 	values   []fetchValue
 	scratch  []byte        // numbers and dates of the message at hand
+	held     int           // octets of header fields in values
 	marked   []mailbox.UID // to become \Seen
 	unread   failures
 	gone     bool
@@ -117,7 +118,7 @@ type fetching struct {
 // octet of the response, but for reading a literal's contents.
 func (f *fetching) message(index int) error {
 	msg := f.box.view.At(index)
-	f.values, f.scratch = f.values[:0], f.scratch[:0]
+	f.values, f.scratch, f.held = f.values[:0], f.scratch[:0], 0
 	var readErr error
 	if f.text {
 		_, readErr = f.box.reader.open(f.ctx, msg.UID)
@@ -132,6 +133,7 @@ func (f *fetching) message(index int) error {
 		last := len(f.values) - 1
 		err := f.value(&f.values[last])
 		if err == nil {
+			f.hold(&f.values[last])
 			continue
 		}
 		f.values = f.values[:last]
@@ -169,6 +171,19 @@ func (f *fetching) message(index int) error {
 		}
 	}
 	return f.write(index)
+}
+
+// maxHeld is how much of a message's header fields is held until the response is written.
+const maxHeld = 1 << 20
+
+// hold drops what is too much to be held: fields of a large header, asked for in many ways.
+// They are found once more when they are written.
+func (f *fetching) hold(v *fetchValue) {
+	if f.held+len(v.mem) > maxHeld {
+		v.mem, v.dropped = nil, true
+		return
+	}
+	f.held += len(v.mem)
 }
 
 // showSeen puts the flags as they will be into the response.

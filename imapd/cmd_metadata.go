@@ -191,9 +191,15 @@ func (s *session) metadataEntry(into *[]metadata.Entry) error {
 	if err != nil {
 		return bad("Invalid entry name.")
 	}
+	if len(*into) == maxEntries {
+		return no("LIMIT", "Too many entries in one command.")
+	}
 	*into = append(*into, e)
 	return nil
 }
+
+// maxEntries bounds the entries of a command: with DEPTH each is a search of its own.
+const maxEntries = 1000
 
 // setMetadata is SETMETADATA (RFC 5464 section 4.3):
 //
@@ -212,6 +218,9 @@ func (s *session) setMetadata(*call) error {
 			}
 			if err := s.dec.SP(); err != nil {
 				return err
+			}
+			if len(values) == maxEntries {
+				return no("LIMIT", "Too many entries in one command.")
 			}
 			data, err := s.metadataValue(int64(limits.Value), &room)
 			values = append(values, metadata.Value{Entry: entries[0], Data: data})

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// maxNotifyNames bounds the names of a NOTIFY.
+	// maxNotifyNames bounds the groups and names of a NOTIFY.
 	maxNotifyNames = 1000
 	// maxNoted bounds the mailboxes that one session watches.
 	maxNoted = 1000
@@ -95,6 +95,9 @@ func (p *notifyParser) group() error {
 	d := p.s.dec
 	if err := d.Expect('('); err != nil {
 		return err
+	}
+	if p.names++; p.names > maxNotifyNames { // a group is looked through as a name is
+		return errOverflow
 	}
 	g := eventGroup{}
 	var err error

@@ -50,7 +50,7 @@ func (s *session) searchProgram(c *call, p *searchParser) (*searchKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.resolveSets(program); err != nil {
+	if err := s.resolveSets(program, uidRanges(s.box.saved)); err != nil {
 		return nil, err
 	}
 	sortKeys(program)
@@ -64,15 +64,13 @@ func (s *session) searchProgram(c *call, p *searchParser) (*searchKey, error) {
 	return program, nil
 }
 
-// resolveSets turns the sets of a program into ranges of the announced view.
-func (s *session) resolveSets(k *searchKey) error {
+// resolveSets turns the sets of a program into ranges of the announced view. saved is "$",
+// which all keys share.
+func (s *session) resolveSets(k *searchKey, saved []imapwire.Range) error {
 	if k.kind == keySet || k.kind == keyUIDSet {
 		byUID := k.kind == keyUIDSet
 		if k.set.Saved {
-			k.kind, k.ranges = keyUIDSet, nil
-			for _, u := range s.box.saved {
-				k.ranges = append(k.ranges, imapwire.Range{Start: uint32(u), Stop: uint32(u)})
-			}
+			k.kind, k.ranges = keyUIDSet, saved
 			return nil
 		}
 		last := uint32(s.box.view.Len())
@@ -86,7 +84,7 @@ func (s *session) resolveSets(k *searchKey) error {
 		k.ranges = k.set.Resolve(last)
 	}
 	for _, sub := range k.sub {
-		if err := s.resolveSets(sub); err != nil {
+		if err := s.resolveSets(sub, saved); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,7 @@ type fetchValue struct {
 	literal bool
 	mem     []byte    // contents of the literal, or
 	src     io.Reader // where they are read from
+	dropped bool      // mem is to be made once more; see fetching.hold
 	size    int64
 	binary  bool // NUL stays NUL
 	nul     bool // the contents have, or may have, NUL: literal8
@@ -219,6 +220,20 @@ func (v *fetchValue) setFields(head []byte) {
 	b := message.HeaderFields(head, v.item.names, v.item.what == "HEADER.FIELDS.NOT")
 	from, to := v.item.clip(int64(len(b)))
 	v.literal, v.mem, v.size = true, b[from:to], to-from
+	if v.item.partial {
+		v.mem = bytes.Clone(v.mem) // and not all the rest with it
+	}
+}
+
+// remake makes the contents that were dropped.
+func (v *fetchValue) remake(r *reader) error {
+	again := fetchValue{item: v.item}
+	found, err := r.section(&again)
+	if err == nil && (!found || again.size != v.size) {
+		err = io.ErrUnexpectedEOF // it has changed
+	}
+	v.mem = again.mem
+	return err
 }
 
 // clip returns the part of a range of size octets that a partial item wants. Sums
@@ -260,6 +275,11 @@ func (v *fetchValue) write(s *session) error {
 	}
 	if v.nul {
 		s.enc.Raw("~")
+	}
+	if v.dropped {
+		if err := v.remake(&s.box.reader); err != nil {
+			return err
+		}
 	}
 	s.enc.LiteralHeader(v.size)
 	if v.src == nil {

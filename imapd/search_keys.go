@@ -17,6 +17,9 @@ import (
 // every message.
 const maxTexts = 200
 
+// maxKeys bounds all keys: each takes some 200 octets of memory for two of the line.
+const maxKeys = 10_000
+
 type keyKind int
 
 const (
@@ -92,6 +95,7 @@ type searchParser struct {
 	d       *imapwire.Decoder
 	charset encoding.Encoding // nil: UTF-8
 	texts   int
+	keys    int
 }
 
 var flagKeys = map[string]struct {
@@ -137,6 +141,9 @@ func (p *searchParser) all() (*searchKey, error) {
 // key reads one search-key (RFC 9051 section 6.4.4).
 func (p *searchParser) key() (*searchKey, error) {
 	d := p.d
+	if p.keys++; p.keys > maxKeys {
+		return nil, no("LIMIT", "Too many search keys.")
+	}
 	switch c := d.Peek(); {
 	case c == '(':
 		and := &searchKey{kind: keyAnd}

@@ -123,7 +123,7 @@ func (s *Store) Get(ctx context.Context, scope Scope, entries []Entry, depth int
 				continue
 			}
 			err = below(r, scope, e, func(e Entry, rest string, data []byte) {
-				if depth == Infinity || strings.Count(rest, "/") < depth {
+				if !seen[e] && (depth == Infinity || strings.Count(rest, "/") < depth) {
 					add(e, clone(data))
 				}
 			})
