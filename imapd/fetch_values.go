@@ -280,6 +280,7 @@ func (v *fetchValue) write(s *session) error {
 		if err := v.remake(&s.box.reader); err != nil {
 			return err
 		}
+		defer func() { v.mem = nil }()
 	}
 	s.enc.LiteralHeader(v.size)
 	if v.src == nil {
