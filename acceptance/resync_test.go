@@ -92,6 +92,9 @@ func newResyncWorld(t *testing.T, seed uint64) *resyncWorld {
 // moment of that, and then looks at what the clients remember.
 func (w *resyncWorld) round() error {
 	w.done = nil
+	for range max(0, 15-w.clients[0].Len()) / 3 {
+		w.deliver(w.rand)
+	}
 	kind := w.rand.IntN(16)
 	var wg sync.WaitGroup
 	for i := range 1 + w.rand.IntN(3) {
