@@ -35,6 +35,11 @@ type Watcher struct {
 	stop     chan struct{}
 	running  sync.WaitGroup
 
+	// asking is held while the kernel's watches change, and taken before mu. mu must not be
+	// held then: fsnotify may be waiting meanwhile, with a lock of its own, for us to take
+	// what it has to tell.
+	asking sync.Mutex
+
 	mu      sync.Mutex
 	kernel  *fsnotify.Watcher // made when first needed
 	dirs    map[string]map[*watch]struct{}
@@ -87,17 +92,18 @@ func (w *Watcher) Close() error {
 // directories, and now and then for nothing. only, unless nil, picks the names that matter.
 func (w *Watcher) add(dirs []string, wake func(), only func(base string) bool) *watch {
 	s := &watch{dirs: dirs, wake: wake, only: only}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		s.off = true
-		return s
-	}
+	w.asking.Lock()
+	defer w.asking.Unlock()
 	for _, dir := range dirs {
-		if !w.watchDir(dir, s) {
-			w.poll(s)
-			break
+		if w.watchDir(dir, s) {
+			continue
 		}
+		w.mu.Lock()
+		if s.off = w.closed; !s.off {
+			w.poll(s)
+		}
+		w.mu.Unlock()
+		break
 	}
 	return s
 }
@@ -113,29 +119,43 @@ func (w *Watcher) addPolled(wake func()) *watch {
 	return s
 }
 
-// watchDir asks the kernel. w.mu is held.
+// watchDir asks the kernel to watch a directory. w.asking is held.
 func (w *Watcher) watchDir(dir string, s *watch) bool {
-	if w.pollOnly {
+	w.mu.Lock()
+	ok := !w.closed && w.openKernel()
+	kernel, known := w.kernel, w.dirs[dir] != nil
+	w.mu.Unlock()
+	if !ok {
 		return false
 	}
-	if w.kernel == nil {
-		kernel, err := fsnotify.NewWatcher()
-		if err != nil {
-			w.log.Warn("maildir: no inotify, looking from time to time", "error", err)
-			w.pollOnly = true
-			return false
-		}
-		w.kernel = kernel
-		w.running.Go(w.run)
-	}
-	if w.dirs[dir] == nil {
-		if err := w.kernel.Add(dir); err != nil {
+	if !known {
+		if err := kernel.Add(dir); err != nil {
 			w.log.Warn("maildir: cannot watch, looking from time to time", "dir", dir, "error", err)
 			return false
 		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !known {
 		w.dirs[dir] = map[*watch]struct{}{}
 	}
 	w.dirs[dir][s] = struct{}{}
+	return true
+}
+
+// openKernel begins to listen to the kernel, once. w.mu is held.
+func (w *Watcher) openKernel() bool {
+	if w.pollOnly || w.kernel != nil {
+		return !w.pollOnly
+	}
+	kernel, err := fsnotify.NewWatcher()
+	if err != nil {
+		w.log.Warn("maildir: no inotify, looking from time to time", "error", err)
+		w.pollOnly = true
+		return false
+	}
+	w.kernel = kernel
+	w.running.Go(func() { w.run(kernel) })
 	return true
 }
 
@@ -171,6 +191,15 @@ func (w *Watcher) poll(s *watch) {
 
 // remove ends a watch.
 func (w *Watcher) remove(s *watch) {
+	w.asking.Lock()
+	defer w.asking.Unlock()
+	for _, dir := range w.forget(s) {
+		_ = w.kernel.Remove(dir) // the directory may be gone
+	}
+}
+
+// forget takes a watch out, and returns the directories that nobody watches any more.
+func (w *Watcher) forget(s *watch) (unwatched []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.off = true
@@ -187,21 +216,22 @@ func (w *Watcher) remove(s *watch) {
 		if len(w.dirs[dir]) == 0 {
 			delete(w.dirs, dir)
 			if !w.closed {
-				_ = w.kernel.Remove(dir) // the directory may be gone
+				unwatched = append(unwatched, dir)
 			}
 		}
 	}
+	return unwatched
 }
 
-func (w *Watcher) run() {
+func (w *Watcher) run(kernel *fsnotify.Watcher) {
 	for {
 		select {
-		case e, ok := <-w.kernel.Events:
+		case e, ok := <-kernel.Events:
 			if !ok {
 				return
 			}
 			w.event(e)
-		case err, ok := <-w.kernel.Errors:
+		case err, ok := <-kernel.Errors:
 			if !ok {
 				return
 			}
