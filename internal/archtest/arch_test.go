@@ -14,6 +14,7 @@ var allowed = map[string][]string{
 	"mailbox":             {},
 	"compress":            {},
 	"config":              {},
+	"dovecotconf":         {"userdb"},
 	"message":             {},
 	"quota":               {},
 	"metadata":            {"attrdict", "mailbox"},
