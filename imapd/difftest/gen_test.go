@@ -26,6 +26,8 @@ type genSession struct {
 	readOnly bool
 	// stale is set while another session has changed the mailbox since the last NOOP.
 	stale bool
+	// gone is set while another session may have expunged some of it.
+	gone bool
 }
 
 // generate makes the script of a seed.
@@ -67,8 +69,11 @@ func (g *generator) step(s *genSession) {
 		g.manage(s)
 	case n < 24:
 		g.say(s, "%s", pick(g, "NOOP", "CHECK"))
-		s.stale = false
+		s.stale, s.gone = false, false
 	case n < 45:
+		if s.gone { // what is said of those differs, and of those that came and went
+			g.fresh(s)
+		}
 		g.say(s, "%s", g.fetch())
 	case n < 60:
 		g.fresh(s)
@@ -89,16 +94,19 @@ func (g *generator) step(s *genSession) {
 		g.say(s, "%s %s", g.command(verb), to)
 		g.changed(s, to)
 		g.changed(s, s.box)
+		g.expunged(s, s.box)
 	case n < 93:
 		g.fresh(s)
 		if !s.readOnly {
 			g.say(s, "%s", pick(g, "EXPUNGE", "UID EXPUNGE "+g.uids(), "UID EXPUNGE 1:*"))
 			g.changed(s, s.box)
+			g.expunged(s, s.box)
 		}
 	case n < 96:
 		if !s.readOnly {
 			g.fresh(s)
 			g.changed(s, s.box)
+			g.expunged(s, s.box)
 		}
 		g.say(s, "%s", pick(g, "CLOSE", "UNSELECT"))
 		s.box = ""
@@ -111,7 +119,7 @@ func (g *generator) step(s *genSession) {
 func (g *generator) fresh(s *genSession) {
 	if s.box != "" && (s.stale || g.IntN(4) == 0) {
 		g.say(s, "NOOP")
-		s.stale = false
+		s.stale, s.gone = false, false
 	}
 }
 
@@ -124,8 +132,17 @@ func (g *generator) changed(by *genSession, box string) {
 	}
 }
 
+// expunged notes that the others may hold messages that are no more.
+func (g *generator) expunged(by *genSession, box string) {
+	for _, s := range g.sessions {
+		if s != by && s.box == box {
+			s.gone = true
+		}
+	}
+}
+
 func (g *generator) selectBox(s *genSession) {
-	s.box, s.readOnly, s.stale = pick(g, g.boxes...), g.IntN(4) == 0, false
+	s.box, s.readOnly, s.stale, s.gone = pick(g, g.boxes...), g.IntN(4) == 0, false, false
 	if g.IntN(2) == 0 {
 		s.box = "INBOX"
 	}
@@ -190,7 +207,7 @@ func (g *generator) manage(s *genSession) {
 func (g *generator) fresh2(s *genSession) {
 	if s.box != "" {
 		g.say(s, "NOOP")
-		s.stale = false
+		s.stale, s.gone = false, false
 	}
 }
 

@@ -250,7 +250,7 @@ func TestScripts(t *testing.T) {
 
 // usedElsewhere are rows that other tests than the scripts' show.
 var usedElsewhere = map[string]bool{
-	`\Marked and \UnMarked`: true, // the normaliser
+	`\Marked and \UnMarked`:                true, // the normaliser
 	"messages of the same place in a SORT": true, // tolerate
 	// TestMIME keeps away from these.
 	"repeated or broken Date fields, in searches, SORT and THREAD": true,
