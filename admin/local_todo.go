@@ -7,16 +7,6 @@ import (
 
 var errUnwritten = fmt.Errorf("%w: this release cannot do that yet", ErrUsage)
 
-// EndReseal implements Service.
-func (l *Local) EndReseal(ctx context.Context, r EndResealRequest) (ResealResult, error) {
-	return ResealResult{}, errUnwritten
-}
-
-// UndoReseal implements Service.
-func (l *Local) UndoReseal(ctx context.Context, r UndoResealRequest) (ResealResult, error) {
-	return ResealResult{}, errUnwritten
-}
-
 // Export implements Service.
 func (l *Local) Export(ctx context.Context, r ExportRequest) (ExportResult, error) {
 	return ExportResult{}, errUnwritten

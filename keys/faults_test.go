@@ -188,7 +188,7 @@ func opensStored(d attrdict.Dict, s string) bool {
 		return false
 	}
 	for _, rec := range records {
-		if key, err := openWithAny(rec, []Secret{password(s)}, Config{}); err == nil {
+		if key, err := openWithAny(rec.record.id, rec.text, []Secret{password(s)}, Config{}); err == nil {
 			key.Destroy()
 			return true
 		}

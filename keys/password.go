@@ -1,12 +1,16 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"mailcrypt/attrdict"
 	"mailcrypt/dcrypt"
+	"mailcrypt/mailbox"
 )
 
 // A Seal says how user keys are to be sealed: by a password, to a key, or not at all.
@@ -18,12 +22,31 @@ type Seal struct {
 	// the clear. So a change of the login password does not take a key for the user's that
 	// somebody has put there.
 	PasswordOnly bool
+	// Only restricts it to these ids; empty means all.
+	Only []string
+	// All changes nothing where not every key opens; the rows say so.
+	All bool
+	// Force goes on past keys that nothing opens: Commit sets them aside, makes another
+	// key active where the active one is among them, and lets folders whose keys hang on
+	// them get new ones.
+	Force bool
+	// KeepOld keeps old seals that long, for Undo.
+	KeepOld time.Duration
 }
 
 // A KeyResult tells what became of one user key.
 type KeyResult struct {
-	ID  string
-	Err error // nil: it has the new seal
+	ID     string
+	Active bool
+	Was    []byte // its text before, sealed; nil of one that is made
+	Is     []byte // and after; nil where it is left or set aside
+	// Already says that the new secret opened it and no old one: an earlier call got so far.
+	Already bool
+	// Restored says that it had been set aside and comes back; Made that it is new; SetAside
+	// that it is lost, and FolderKeys how many records of folder keys only it opens.
+	Restored, Made, SetAside bool
+	FolderKeys               int
+	Err                      error // nil: it has the new seal, or is set aside
 }
 
 // A Change is new seals of user keys, stored beside the present ones. It ends with Commit
@@ -31,9 +54,16 @@ type KeyResult struct {
 // login with the new secret completes it.
 type Change struct {
 	Keys []KeyResult
+	// KeepOld keeps the old seals that long after Commit, for Undo.
+	KeepOld time.Duration
+	// Reset are, after a Commit with Force, the folders whose active key is active no more.
+	Reset []mailbox.GUID
 
 	keys     *Keys
 	prepared []userRecord // with the new seal as pending
+	done     []userRecord // that have the new seal already
+	lost     []userRecord // that Commit sets aside
+	fresh    *Generated   // a user key that Commit makes active
 }
 
 // Prepare seals every user key that one of the old secrets opens anew and stores the
@@ -42,7 +72,7 @@ type Change struct {
 // new seals have been read back from the dictionary when it returns. A key that no old
 // secret opens is listed with an error wrapping ErrPassword and is not changed; where
 // such a key is not INBOX's, but lies where INBOX was before Dovecot renamed it, it is not
-// listed.
+// listed. A key that was set aside is listed only where a secret opens it: it comes back.
 func (k *Keys) Prepare(ctx context.Context, old []Secret, to Seal) (*Change, error) {
 	for tries := 0; ; tries++ {
 		change, err := k.prepare(ctx, old, to)
@@ -62,47 +92,150 @@ func (k *Keys) prepare(ctx context.Context, old []Secret, to Seal) (*Change, err
 	if more {
 		return nil, fmt.Errorf("%w: there are more than %d user keys", ErrBadKey, maxUserKeys)
 	}
-	change := &Change{keys: k}
+	inv, err := k.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records = append(records, inv.lost(records)...)
+	change := &Change{keys: k, KeepOld: to.KeepOld}
 	seen := map[string]bool{}
+	failed := false
 	for _, rec := range records {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if seen[rec.record.id] || to.PasswordOnly && !isPasswordText(rec.text) {
+		text := rec.text
+		if rec.lost != nil {
+			text = rec.lost
+		}
+		if seen[rec.record.id] || to.PasswordOnly && !isPasswordText(text) || len(to.Only) > 0 && !slices.Contains(to.Only, rec.record.id) {
 			continue
 		}
-		text, err := k.prepareOne(rec, old, to, c)
-		if err != nil && rec.record.guid != k.inbox && errors.Is(err, ErrPassword) {
+		row, next := k.prepareOne(rec, old, to, c)
+		if row.Err != nil && (rec.lost != nil || rec.record.guid != k.inbox) && errors.Is(row.Err, ErrPassword) {
 			continue
 		}
 		seen[rec.record.id] = true
-		change.Keys = append(change.Keys, KeyResult{rec.record.id, err})
-		if err == nil {
-			change.prepared = append(change.prepared, userRecord{rec.namedKey, text})
+		row.Active = rec.record.guid == k.inbox && rec.record.id == inv.ActiveUser
+		switch {
+		case row.Err != nil && to.Force:
+			row.SetAside, row.FolderKeys, row.Err = true, inv.hanging(rec.record.id), nil
+			change.lost = append(change.lost, rec)
+		case row.Err != nil:
+			failed = true
+		case row.Already:
+			change.done = append(change.done, rec)
+		default:
+			change.prepared = append(change.prepared, next)
 		}
+		change.Keys = append(change.Keys, row)
 	}
-	if len(change.prepared) == 0 {
+	if failed && to.All {
+		change.prepared, change.done = nil, nil
 		return change, nil
 	}
-	err = k.dict.Update(ctx, func(tx attrdict.Tx) error {
-		for _, rec := range change.prepared {
-			now, err := get(tx, userLevel(rec.record.guid).private(rec.record.id))
-			if err != nil {
-				return err
-			}
-			if string(now) != string(rec.text) {
-				return fmt.Errorf("%w: user key %s", attrdict.ErrChanged, rec.record.id)
-			}
-			if err := tx.Set(pendingName(rec.record.guid, rec.record.id), rec.pending); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := change.replaceActive(inv, to, c); err != nil {
+		return nil, err
+	}
+	if len(change.prepared) == 0 && change.fresh == nil {
+		return change, nil
+	}
+	if err := k.dict.Update(ctx, change.store); err != nil {
 		return nil, fmt.Errorf("keys: storing new seals: %w", err)
 	}
 	return change, change.readBack(ctx)
+}
+
+// lost are the records of user keys that were set aside and are not among records.
+func (inv *Inventory) lost(records []userRecord) []userRecord {
+	var list []userRecord
+	for _, st := range inv.Keys {
+		there := slices.ContainsFunc(records, func(r userRecord) bool { return r.record.id == st.ID })
+		if st.User && st.Lost && !there {
+			rec := userRecord{namedKey: namedKey{record: record{st.GUID, true, st.ID}}, lost: st.Text, pending: st.Pending}
+			list = append(list, rec)
+		}
+	}
+	return list
+}
+
+// hanging counts the records of folder keys that a user key wraps.
+func (inv *Inventory) hanging(id string) int {
+	n := 0
+	for _, st := range inv.Keys {
+		if by, ok := st.Wrapper(); ok && !st.User && by.String() == id {
+			n++
+		}
+	}
+	return n
+}
+
+// replaceActive finds, or makes, the user key that takes the place of an active one that is
+// lost.
+func (c *Change) replaceActive(inv *Inventory, to Seal, config Config) error {
+	activeLost := slices.ContainsFunc(c.lost, func(rec userRecord) bool {
+		return rec.record.guid == inv.Inbox && rec.record.id == inv.ActiveUser
+	})
+	if !activeLost {
+		return nil
+	}
+	for _, rec := range slices.Concat(c.done, c.prepared) {
+		if st := inv.find(rec.record); st != nil && st.Public != nil && rec.record.guid == inv.Inbox {
+			c.fresh = &Generated{ID: rec.record.id, replace: inv.ActiveUser}
+			return nil
+		}
+	}
+	g := &Generated{GUID: inv.Inbox, replace: inv.ActiveUser}
+	if err := g.make(config, func(key *dcrypt.PrivateKey) ([]byte, error) { return seal(key, to, config) }); err != nil {
+		return fmt.Errorf("keys: making a user key in the place of the lost one: %w", err)
+	}
+	c.fresh = g
+	c.Keys = append(c.Keys, KeyResult{ID: g.ID, Active: true, Is: g.text, Made: true})
+	return nil
+}
+
+func (inv *Inventory) find(r record) *Stored {
+	for _, st := range inv.Keys {
+		if st.GUID == r.guid && st.User == r.user && st.ID == r.id {
+			return st
+		}
+	}
+	return nil
+}
+
+// store is the transaction of Prepare.
+func (c *Change) store(tx attrdict.Tx) error {
+	for _, rec := range c.prepared {
+		name := userLevel(rec.record.guid).private(rec.record.id)
+		now, err := get(tx, name)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(now, rec.text) || (now == nil) != (rec.text == nil) {
+			return fmt.Errorf("%w: user key %s", attrdict.ErrChanged, rec.record.id)
+		}
+		pending := pendingName(rec.record.guid, rec.record.id)
+		if rec.counts != nil {
+			// The old secret is that of a change which was not ended. It must go on to open.
+			if now, err = get(tx, pending); err == nil && !bytes.Equal(now, rec.counts) {
+				err = fmt.Errorf("%w: user key %s", attrdict.ErrChanged, rec.record.id)
+			}
+			if err == nil {
+				err = setSeal(tx, rec.record, rec.counts, 0)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := tx.Set(pending, rec.pending); err != nil {
+			return err
+		}
+	}
+	if g := c.fresh; g != nil && g.text != nil {
+		l := userLevel(c.keys.inbox)
+		return errors.Join(tx.Set(l.private(g.ID), g.text), tx.Set(l.public(g.ID), []byte(g.pub.Text())))
+	}
+	return nil
 }
 
 func isPasswordText(text []byte) bool {
@@ -110,15 +243,67 @@ func isPasswordText(text []byte) bool {
 	return err == nil && info.Protection == dcrypt.ByPassword
 }
 
-func (k *Keys) prepareOne(rec userRecord, old []Secret, to Seal, c Config) ([]byte, error) {
-	key, err := openWithAny(rec, old, c)
+// prepareOne opens a user key and gives it the new seal, as the pending one of next.
+func (k *Keys) prepareOne(rec userRecord, old []Secret, to Seal, c Config) (row KeyResult, next userRecord) {
+	row = KeyResult{ID: rec.record.id, Was: rec.text, Restored: rec.lost != nil}
+	if rec.lost != nil {
+		row.Was = rec.lost
+	}
+	next = rec
+	next.pending = nil
+	key, err := openWithAny(rec.record.id, row.Was, old, c)
+	if err != nil && rec.pending != nil {
+		var perr error
+		if key, perr = openWithAny(rec.record.id, rec.pending, old, c); perr == nil {
+			err, next.counts = nil, rec.pending
+		}
+	}
+	if err != nil && to.holds(rec.record.id, row.Was) && rec.lost == nil {
+		row.Already, row.Is = true, rec.text
+		return row, next
+	}
 	if err != nil {
-		return nil, err
+		row.Err = err
+		return row, next
 	}
 	defer key.Destroy()
+	if next.pending, row.Err = seal(key, to, c); row.Err == nil {
+		row.Is = next.pending
+	}
+	return row, next
+}
+
+// holds reports whether a text has the wanted seal.
+func (to Seal) holds(id string, text []byte) bool {
 	switch {
 	case to.Key != nil:
-		return dcrypt.SealKey(key, to.Key, dcrypt.SealOptions{})
+		by, ok := wrapperOf(text)
+		return ok && hasID(to.Key, by)
+	case to.Password.Known():
+		key, err := openUserKey(id, text, dcrypt.Opener{Password: to.Password.bytes})
+		if err != nil || !isPasswordText(text) {
+			return false
+		}
+		key.Destroy()
+		return true
+	}
+	return to.Open && isOpenText(text)
+}
+
+// seal gives a user key its new stored form.
+func seal(key *dcrypt.PrivateKey, to Seal, c Config) ([]byte, error) {
+	switch {
+	case to.Key != nil:
+		text, err := dcrypt.SealKey(key, to.Key, dcrypt.SealOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("keys: sealing user key %s: %w", key.ID(), err)
+		}
+		// Read back where the private half is at hand.
+		finder := dcrypt.KeyList(slices.Concat(c.SealKeys, c.OpenKeys))
+		if _, err := finder.PrivateKey(to.Key.ID()); err != nil {
+			return text, nil
+		}
+		return text, sealHolds(key, text, dcrypt.Opener{Keys: finder})
 	case to.Password.Known():
 		return resealed(key, to.Password, c)
 	case to.Open:
@@ -129,14 +314,17 @@ func (k *Keys) prepareOne(rec userRecord, old []Secret, to Seal, c Config) ([]by
 
 // openWithAny opens a user key with the first of the secrets, or configured keys, that
 // does.
-func openWithAny(rec userRecord, old []Secret, c Config) (*dcrypt.PrivateKey, error) {
+func openWithAny(id string, text []byte, old []Secret, c Config) (*dcrypt.PrivateKey, error) {
+	if !isPasswordText(text) {
+		old = nil
+	}
 	var firstErr error
 	for _, s := range append([]Secret{{}}, old...) {
-		opener := dcrypt.Opener{Keys: dcrypt.KeyList(c.SealKeys)}
+		opener := dcrypt.Opener{Keys: dcrypt.KeyList(slices.Concat(c.SealKeys, c.OpenKeys))}
 		if s.Known() {
 			opener.Password = s.bytes
 		}
-		key, err := openUserKey(rec.record.id, rec.text, opener)
+		key, err := openUserKey(id, text, opener)
 		if err == nil {
 			return key, nil
 		}
@@ -145,9 +333,9 @@ func openWithAny(rec userRecord, old []Secret, c Config) (*dcrypt.PrivateKey, er
 		}
 	}
 	if errors.Is(firstErr, dcrypt.ErrPassword) || errors.Is(firstErr, dcrypt.ErrPasswordRequired) {
-		return nil, fmt.Errorf("%w for user key %s", ErrPassword, rec.record.id)
+		return nil, fmt.Errorf("%w for user key %s", ErrPassword, id)
 	}
-	return nil, fmt.Errorf("keys: opening user key %s: %w", rec.record.id, firstErr)
+	return nil, fmt.Errorf("keys: opening user key %s: %w", id, firstErr)
 }
 
 // readBack compares what is stored with what was meant.
@@ -158,7 +346,7 @@ func (c *Change) readBack(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if string(now) != string(rec.pending) {
+			if !bytes.Equal(now, rec.pending) {
 				return fmt.Errorf("keys: the new seal of user key %s does not read back; the old one counts", rec.record.id)
 			}
 		}
@@ -170,26 +358,93 @@ func (c *Change) readBack(ctx context.Context) error {
 // none. The old secret no longer opens these keys. Seals that another change has prepared
 // are left alone.
 func (c *Change) Commit(ctx context.Context) error {
-	return c.finish(ctx, func(tx attrdict.Tx, rec userRecord, pending bool) error {
+	err := c.finish(ctx, func(tx attrdict.Tx, rec userRecord, pending bool) error {
 		if pending {
-			return setSeal(tx, rec.record, rec.pending)
+			if err := setSeal(tx, rec.record, rec.pending, c.KeepOld); err != nil {
+				return err
+			}
+			return unsetAll(tx, rec.record.id, "lost")
 		}
 		now, err := get(tx, userLevel(rec.record.guid).private(rec.record.id))
-		if err == nil && string(now) != string(rec.pending) { // else a login was first
+		if err == nil && !bytes.Equal(now, rec.pending) { // else a login was first
 			err = fmt.Errorf("%w: the new seal of user key %s is gone", attrdict.ErrChanged, rec.record.id)
 		}
 		return err
-	})
+	}, c.setAside)
+	return err
+}
+
+// setAside is the part of Commit that concerns lost keys.
+func (c *Change) setAside(tx attrdict.Tx) error {
+	c.Reset = nil
+	for _, rec := range c.lost {
+		l := userLevel(rec.record.guid)
+		now, err := get(tx, l.private(rec.record.id))
+		if err != nil || now == nil {
+			return err
+		}
+		err = errors.Join(tx.Set(l.own("lost", rec.record.id), now), tx.Unset(l.private(rec.record.id)),
+			tx.Unset(pendingName(rec.record.guid, rec.record.id)))
+		if err != nil {
+			return err
+		}
+	}
+	if len(c.lost) == 0 {
+		return nil
+	}
+	if g := c.fresh; g != nil {
+		l := userLevel(c.keys.inbox)
+		now, err := get(tx, l.active())
+		if err != nil {
+			return err
+		}
+		if string(now) == g.replace { // else a login was first
+			if err := tx.Set(l.active(), []byte(g.ID)); err != nil {
+				return err
+			}
+		}
+	}
+	return c.resetFolders(tx)
+}
+
+// resetFolders makes folder keys that hang on lost ones active no more.
+func (c *Change) resetFolders(tx attrdict.Tx) error {
+	inv, err := c.keys.inventory(tx)
+	if err != nil {
+		return err
+	}
+	for _, st := range inv.Keys {
+		by, ok := st.Wrapper()
+		if st.User || !st.Active || !ok || !slices.ContainsFunc(c.lost, func(rec userRecord) bool { return rec.record.id == by.String() }) {
+			continue
+		}
+		if err := tx.Unset(st.level().active()); err != nil {
+			return err
+		}
+		c.Reset = append(c.Reset, st.GUID)
+	}
+	return nil
 }
 
 // Rollback forgets the new seals.
 func (c *Change) Rollback(ctx context.Context) error {
-	return c.finish(ctx, func(attrdict.Tx, userRecord, bool) error { return nil })
+	return c.finish(ctx, func(attrdict.Tx, userRecord, bool) error { return nil }, func(tx attrdict.Tx) error {
+		g := c.fresh
+		if g == nil || g.text == nil {
+			return nil
+		}
+		l := userLevel(c.keys.inbox)
+		active, err := get(tx, l.active())
+		if err != nil || string(active) == g.ID {
+			return err // a login has made it active
+		}
+		return errors.Join(tx.Unset(l.private(g.ID)), tx.Unset(l.public(g.ID)))
+	})
 }
 
 // finish ends the change; pending tells do whether the new seal still waits.
-func (c *Change) finish(ctx context.Context, do func(tx attrdict.Tx, rec userRecord, pending bool) error) error {
-	if len(c.prepared) == 0 {
+func (c *Change) finish(ctx context.Context, do func(tx attrdict.Tx, rec userRecord, pending bool) error, then func(attrdict.Tx) error) error {
+	if len(c.prepared) == 0 && len(c.lost) == 0 && c.fresh == nil {
 		return nil
 	}
 	err := c.keys.dict.Update(ctx, func(tx attrdict.Tx) error {
@@ -199,7 +454,7 @@ func (c *Change) finish(ctx context.Context, do func(tx attrdict.Tx, rec userRec
 			if err != nil {
 				return err
 			}
-			pending := string(now) == string(rec.pending)
+			pending := now != nil && bytes.Equal(now, rec.pending)
 			if err := do(tx, rec, pending); err != nil {
 				return err
 			}
@@ -209,7 +464,7 @@ func (c *Change) finish(ctx context.Context, do func(tx attrdict.Tx, rec userRec
 				}
 			}
 		}
-		return nil
+		return then(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("keys: changing seals: %w", err)
@@ -224,8 +479,12 @@ func (k *Keys) Reseal(ctx context.Context, old []Secret, to Seal) ([]KeyResult, 
 	if err != nil {
 		return nil, err
 	}
-	if len(change.Keys) > 0 && len(change.prepared) == 0 {
-		return change.Keys, change.Keys[0].Err
+	if len(change.Keys) > 0 && len(change.prepared) == 0 && len(change.done) == 0 {
+		for _, row := range change.Keys {
+			if row.Err != nil {
+				return change.Keys, row.Err
+			}
+		}
 	}
 	return change.Keys, change.Commit(ctx)
 }

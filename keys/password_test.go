@@ -20,7 +20,7 @@ func opens(t *testing.T, d attrdict.Dict, s string) bool {
 		for _, text := range [][]byte{rec.text, rec.pending} {
 			one := rec
 			one.text = text
-			if key, err := openWithAny(one, []Secret{password(s)}, Config{}); err == nil {
+			if key, err := openWithAny(one.record.id, one.text, []Secret{password(s)}, Config{}); err == nil {
 				key.Destroy()
 				return true
 			}

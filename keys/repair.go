@@ -23,6 +23,9 @@ func (k *Keys) mend(ctx context.Context, r *Ring, c Config, opened []openedKey, 
 		}
 		k.raise(ctx, r, c, o.rec, o.key, secret)
 	}
+	if err := k.Expire(ctx); err != nil {
+		k.log.Warn("could not remove old seals whose time is over", "err", err)
+	}
 	if c.Global != nil {
 		return
 	}

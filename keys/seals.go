@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mailcrypt/attrdict"
 	"mailcrypt/dcrypt"
@@ -78,13 +79,33 @@ func (k *Keys) replaceSeal(ctx context.Context, rec userRecord, text []byte) err
 		if string(now) != string(rec.text) {
 			return fmt.Errorf("%w: user key %s", attrdict.ErrChanged, rec.record.id)
 		}
-		return setSeal(tx, rec.record, text)
+		kept, err := get(tx, userLevel(rec.record.guid).own("kept", rec.record.id))
+		if err != nil {
+			return err
+		}
+		if err := setSeal(tx, rec.record, text, 0); err != nil {
+			return err
+		}
+		// The secret is the same: what could be undone still can.
+		if old, ok := parseKept(kept); ok && old.by == textSum(rec.text) {
+			old.by = textSum(text)
+			return tx.Set(userLevel(rec.record.guid).own("kept", rec.record.id), []byte(old.String()))
+		}
+		return nil
 	})
 }
 
 // setSeal stores a user key's text in all its records: where INBOX was renamed, an old one
-// hangs under another GUID, and must not go on to open with an old secret.
-func setSeal(tx attrdict.Tx, rec record, text []byte) error {
+// hangs under another GUID, and must not go on to open with an old secret. keepOld keeps the
+// seal that goes, for Undo.
+func setSeal(tx attrdict.Tx, rec record, text []byte, keepOld time.Duration) error {
+	now, err := get(tx, userLevel(rec.guid).private(rec.id))
+	if err == nil {
+		err = keep(tx, rec, now, text, keepOld)
+	}
+	if err != nil {
+		return err
+	}
 	if err := tx.Set(userLevel(rec.guid).private(rec.id), text); err != nil {
 		return err
 	}
@@ -110,7 +131,7 @@ func (k *Keys) commitPending(ctx context.Context, rec userRecord) error {
 		if err != nil || string(now) != string(rec.pending) {
 			return err // somebody else has been here
 		}
-		return errors.Join(setSeal(tx, rec.record, rec.pending), tx.Unset(name))
+		return errors.Join(setSeal(tx, rec.record, rec.pending, 0), tx.Unset(name), unsetAll(tx, rec.record.id, "lost"))
 	})
 }
 

@@ -33,6 +33,9 @@ func (r *Ring) proves(text []byte) bool {
 func (r *Ring) judge(opened []openedKey, records []userRecord) bool {
 	anyProven := slices.ContainsFunc(opened, func(o openedKey) bool { return o.proven })
 	contradicts := func(rec userRecord) bool {
+		if rec.lost != nil {
+			return false
+		}
 		id, err := dcrypt.ParseKeyID(rec.record.id)
 		return err != nil || r.user[id] == nil || !isOpenText(rec.text)
 	}

@@ -22,6 +22,8 @@ const (
 type userRecord struct {
 	namedKey
 	pending []byte
+	lost    []byte // the key's text where it was set aside, and text is nil
+	counts  []byte // of a change that was cut off: the seal that the old secret opens
 }
 
 // Unlock opens what a login's secret opens and returns it as a Ring, which the caller
@@ -156,7 +158,7 @@ func (k *Keys) openOne(r *Ring, rec userRecord, secret Secret) (openedKey, error
 		opener.Password = secret.bytes
 	}
 	key, err := openUserKey(rec.record.id, rec.text, opener)
-	if err == nil {
+	if err == nil && rec.lost == nil {
 		return openedKey{rec: rec, key: key, proven: r.proves(rec.text)}, nil
 	}
 	if rec.pending != nil {
@@ -195,8 +197,13 @@ func (k *Keys) userRecords(ctx context.Context) (records []userRecord, more bool
 			if err != nil {
 				return err
 			}
-			records = append(records, userRecord{n, slices.Clone(pending)})
+			records = append(records, userRecord{namedKey: n, pending: slices.Clone(pending)})
 		}
+		lost, err := returning(d)
+		if err != nil {
+			return err
+		}
+		records = append(records, lost...)
 		slices.SortStableFunc(records, func(a, b userRecord) int {
 			if d := rank(a) - rank(b); d != 0 {
 				return d
@@ -206,6 +213,24 @@ func (k *Keys) userRecords(ctx context.Context) (records []userRecord, more bool
 		return nil
 	})
 	return records, more, err
+}
+
+// returning are the user keys that were set aside and have a new seal prepared: a change that
+// brings them back was cut off.
+func returning(d attrdict.Reader) (records []userRecord, err error) {
+	err = d.Iterate("priv/", func(s string, text []byte) error {
+		n, ok := parseName(s)
+		if !ok || !n.user || n.kind != "lost" || len(records) == maxUserKeys {
+			return nil
+		}
+		rec := userRecord{namedKey: namedKey{record: n.record}, lost: slices.Clone(text)}
+		pending, err := get(d, pendingName(n.guid, n.id))
+		if rec.pending = slices.Clone(pending); err == nil && pending != nil {
+			records = append(records, rec)
+		}
+		return err
+	})
+	return records, err
 }
 
 // openUserKey opens a key text and checks that it is the key of its name.
