@@ -8,7 +8,8 @@ import (
 )
 
 // replace is REPLACE and UID REPLACE (RFC 8508): the new message is saved, and only then
-// the old one removed, whatever its flags. Where that fails the new one is taken back.
+// the old one removed, whatever its flags. Where that fails the new one is taken back, as long
+// as the old one is there.
 //
 //	replace = "REPLACE" SP seq-number SP mailbox SP append-message
 func (s *session) replace(c *call) error {
@@ -43,11 +44,24 @@ func (s *session) replace(c *call) error {
 	}
 	both := s.box.box.View()
 	if err := s.box.box.Expunge(s.ctx, []mailbox.UID{old}); err != nil {
-		return errors.Join(err, v.target.Expunge(context.WithoutCancel(s.ctx), uids))
+		return errors.Join(err, s.takeBack(v.target, uids, old))
 	}
 	// RFC 8508 section 4.3: the new UID is told before the old message goes.
 	s.writeStatus("*", &status{"OK", v.appendUID(uids), "Replacement message ready."})
 	return s.announceUpTo(c, both) // EXISTS, before EXPUNGE
+}
+
+// takeBack removes the new message where the old one could not be. An Expunge may fail behind
+// the removal, in a sync or with the lock: the new message is then the only one, and stays.
+func (s *session) takeBack(target box, uids []mailbox.UID, old mailbox.UID) error {
+	ctx := context.WithoutCancel(s.ctx)
+	switch _, err := s.box.box.Stat(ctx, old); {
+	case errors.Is(err, mailbox.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return target.Expunge(ctx, uids)
 }
 
 // replacedUID reads the number of the message to be replaced. Other commands on UIDs pass

@@ -139,7 +139,7 @@ S: b OK Status completed.`)
 // Whichever step of the store fails, the old message is there or the new one, not both.
 func TestReplaceFaults(t *testing.T) {
 	for _, op := range []storagetest.Op{storagetest.OpCreate, storagetest.OpWrite, storagetest.OpFinish,
-		storagetest.OpCommit, storagetest.OpExpunge} {
+		storagetest.OpCommit, storagetest.OpExpunge, storagetest.OpExpunged} {
 		f := newFixture(t)
 		f.add("INBOX", simple)
 		failed := false
@@ -157,7 +157,11 @@ func TestReplaceFaults(t *testing.T) {
 			t.Errorf("%s: %s", op, last)
 		}
 		c.send("b UID SEARCH 1:*")
-		if got := c.until("b "); got[len(got)-2] != "* SEARCH 1" {
+		want := "* SEARCH 1"
+		if op == storagetest.OpExpunged {
+			want = "* SEARCH 2" // the new one: the old one has gone
+		}
+		if got := c.until("b "); got[len(got)-2] != want {
 			t.Errorf("%s: %q", op, got)
 		}
 	}

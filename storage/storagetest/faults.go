@@ -13,8 +13,8 @@ import (
 // An Op is a step of a Backend at which a Faulty one can fail.
 type Op string
 
-// The steps. Writing fails after half of the bytes have gone through; all others
-// fail before they do anything.
+// The steps. Writing fails after half of the bytes have gone through, and OpExpunged after
+// everything was done, as a sync can; all others fail before they do anything.
 const (
 	OpSync        Op = "sync"
 	OpStat        Op = "stat"
@@ -29,6 +29,7 @@ const (
 	OpAbort       Op = "abort"
 	OpSetFlags    Op = "set flags"
 	OpExpunge     Op = "expunge"
+	OpExpunged    Op = "expunged"
 )
 
 // Faulty is a Backend that fails where Fail says so.
@@ -132,7 +133,7 @@ func (f *Faulty) Expunge(ctx context.Context, uids []mailbox.UID) error {
 	if err := f.fail(OpExpunge); err != nil {
 		return err
 	}
-	return f.Backend.Expunge(ctx, uids)
+	return errors.Join(f.Backend.Expunge(ctx, uids), f.fail(OpExpunged))
 }
 
 // CommitAll implements storage.GroupCommitter where the Backend below does.
