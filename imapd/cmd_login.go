@@ -183,11 +183,11 @@ func (s *session) authenticateUser(user, password []byte) error {
 // authenticateAs is the login of a user, or of a master user for one. A login waits as long
 // as failures of whoever's password it is make it.
 func (s *session) authenticateAs(user, master, password []byte) error {
-	who := user
+	who := string(user)
 	if master != nil {
-		who = master
+		who = "\x00" + string(master) // no user, though one may have the same name
 	}
-	attempt := s.srv.throttle.Begin(s.ip, string(who))
+	attempt := s.srv.throttle.Begin(s.ip, who)
 	defer attempt.End(throttle.Unknown, nil)
 	if attempt.Wait > 0 {
 		s.srv.opts.Metrics.LoginDelay(attempt.Wait)

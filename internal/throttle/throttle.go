@@ -37,6 +37,7 @@ const (
 	familiar = 30 * 24 * time.Hour // an address stays one that a user has logged in from
 	maxLevel = 4
 	passes   = 4 // wrong passwords that are recognised
+	maxUser  = 256
 )
 
 // Options are those of a Throttle. The zero value means the defaults.
@@ -105,7 +106,8 @@ const (
 
 // Begin begins a login. The address is invalid where there is none, on a unix socket say.
 func (t *Throttle) Begin(addr netip.Addr, user string) *Attempt {
-	user = strings.ToLower(user) // as username_format usually makes it
+	// As username_format usually makes it. What is longer is no user, and shares an entry.
+	user = strings.ToLower(user[:min(len(user), maxUser)])
 	net := network(addr)
 	a := &Attempt{t: t, pair: net + "\x00" + user}
 	if t.o.Max < 0 {

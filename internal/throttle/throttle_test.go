@@ -3,6 +3,7 @@ package throttle
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -207,6 +208,25 @@ func TestConcurrent(t *testing.T) {
 	for _, e := range th.users.entries {
 		if e.pending != 0 {
 			t.Errorf("user %s: %d pending", e.name, e.pending)
+		}
+	}
+}
+
+// What is remembered is bounded, whatever a client says.
+func TestLongNames(t *testing.T) {
+	c := newClock(Options{})
+	for i := range 3 {
+		c.try("", strings.Repeat("x", 60_000+i), Good)
+		c.try("", strings.Repeat("x", 60_000+i), Bad)
+	}
+	for _, tab := range []*table{&c.users, &c.familiars} {
+		if len(tab.entries) > 1 {
+			t.Errorf("%d entries", len(tab.entries))
+		}
+		for name := range tab.entries {
+			if len(name) > 1000 {
+				t.Errorf("a name of %d bytes is kept", len(name))
+			}
 		}
 	}
 }
