@@ -274,6 +274,7 @@ func (s *session) startTLS() error {
 	s.srv.opts.Metrics.TLS(tls.VersionName(tc.ConnectionState().Version))
 	s.dec.Reset(s.conn)
 	s.enc.Reset(s.conn)
+	s.zip = nil // what it has read ahead of a COMPRESS before UNAUTHENTICATE
 	return nil
 }
 
