@@ -31,7 +31,8 @@ func MessageIDs(value []byte) iter.Seq[string] {
 			if end < 0 {
 				return
 			}
-			id, rest := "", value
+			var id string
+			var rest []byte
 			if value[end] == '>' {
 				id, rest = plainID(value[:end]), value[end+1:]
 			} else {

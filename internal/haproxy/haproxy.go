@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -84,7 +83,6 @@ type listener struct {
 	o     Options
 	ready chan net.Conn
 	slots chan struct{}
-	once  sync.Once
 	err   error         // of the listener below
 	ended chan struct{} // closed with err
 }
