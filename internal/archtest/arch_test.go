@@ -15,6 +15,7 @@ var allowed = map[string][]string{
 	"compress":            {},
 	"config":              {},
 	"dovecotconf":         {"userdb"},
+	"filecrypt":           {"compress", "dcrypt", "internal/secret"},
 	"message":             {},
 	"quota":               {},
 	"metadata":            {"attrdict", "mailbox"},
