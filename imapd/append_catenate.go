@@ -104,6 +104,9 @@ func (v *saving) copyURL(into io.Writer, url string, before int64) (int64, error
 		copyBuffers.Put(buf)
 	}()
 	for left := piece.size; left > 0; {
+		if err := v.ctx.Err(); err != nil { // a short command can mean much copying
+			return 0, err
+		}
 		n, err := piece.src.Read((*buf)[:min(int64(len(*buf)), left)])
 		if n > 0 {
 			if _, err := into.Write((*buf)[:n]); err != nil {
