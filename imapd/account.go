@@ -66,6 +66,9 @@ type box interface {
 type content interface {
 	io.ReaderAt
 	Size() int64
+	// Memory is all of it where it is in memory, which must not be changed; else nil.
+	Memory() []byte
+	HasNUL() bool
 	Close() error
 }
 

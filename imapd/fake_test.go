@@ -176,6 +176,8 @@ func (c countingContent) ReadAt(p []byte, off int64) (int, error) {
 
 type failingContent struct{ content }
 
+func (failingContent) Memory() []byte { return nil }
+
 func (c failingContent) ReadAt(p []byte, off int64) (int, error) {
 	if off > 100 {
 		return 0, &storage.ReadError{Kind: storage.IO, Err: io.ErrUnexpectedEOF}

@@ -20,11 +20,12 @@ type fetchValue struct {
 	str   *string // a string, in whatever form it can be sent
 
 	literal bool
-	mem     []byte    // contents of the literal, or
+	mem     []byte    // contents of the literal without NUL, not to be changed, or
 	src     io.Reader // where they are read from
 	dropped bool      // mem is to be made once more; see fetching.hold
 	size    int64
 	binary  bool // NUL stays NUL
+	clean   bool // there is none
 	nul     bool // the contents have, or may have, NUL: literal8
 }
 
@@ -218,6 +219,7 @@ func (r *reader) topSection(v *fetchValue, head []byte) {
 // setFields makes the value the wanted fields of a header.
 func (v *fetchValue) setFields(head []byte) {
 	b := message.HeaderFields(head, v.item.names, v.item.what == "HEADER.FIELDS.NOT")
+	noNUL(b)
 	from, to := v.item.clip(int64(len(b)))
 	v.literal, v.mem, v.size = true, b[from:to], to-from
 	if v.item.partial {
@@ -247,9 +249,15 @@ func (i *fetchItem) clip(size int64) (from, to int64) {
 }
 
 // setRange makes the value the octets of the message from start to end.
-func (v *fetchValue) setRange(msg io.ReaderAt, start, end int64) {
+func (v *fetchValue) setRange(msg content, start, end int64) {
 	from, to := v.item.clip(end - start)
 	v.literal, v.size = true, to-from
+	nul := msg.HasNUL()
+	if text := msg.Memory(); text != nil && !nul {
+		v.mem = text[start+from : start+to]
+		return
+	}
+	v.clean = !nul
 	v.src = io.NewSectionReader(msg, start+from, to-from)
 }
 
@@ -284,7 +292,6 @@ func (v *fetchValue) write(s *session) error {
 	}
 	s.enc.LiteralHeader(v.size)
 	if v.src == nil {
-		noNUL(v.mem)
 		s.enc.Write(v.mem)
 		return nil
 	}
@@ -296,7 +303,7 @@ func (v *fetchValue) write(s *session) error {
 	for left := v.size; left > 0; {
 		n, err := v.src.Read((*buf)[:min(int64(len(*buf)), left)])
 		p := (*buf)[:n]
-		if !v.binary {
+		if !v.binary && !v.clean {
 			noNUL(p)
 		}
 		s.enc.Write(p)

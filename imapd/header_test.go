@@ -13,7 +13,9 @@ import (
 // bytesContent is a message in memory.
 type bytesContent struct{ *bytes.Reader }
 
-func (bytesContent) Close() error { return nil }
+func (bytesContent) Close() error   { return nil }
+func (bytesContent) Memory() []byte { return nil }
+func (bytesContent) HasNUL() bool   { return true }
 
 // TestTopHeader: the header found alone is the one that the structure has.
 func TestTopHeader(t *testing.T) {

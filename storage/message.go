@@ -37,6 +37,7 @@ type Message struct {
 	textSize int64
 
 	small  []byte // the whole message, unless nil
+	nul    bool   // it holds a NUL
 	marks  marks
 	zip    *compress.Reader
 	cursor *crlf.CRLFReader // over zip
@@ -56,6 +57,13 @@ func (m *Message) Form() Form { return m.form }
 
 // Size is the exact number of bytes that ReadAt gives out, counted by reading.
 func (m *Message) Size() int64 { return m.sizes.Virtual }
+
+// Memory is the whole text where the Message holds it in memory, up to 1 MiB; else nil. It
+// must not be changed, and is overwritten by Close.
+func (m *Message) Memory() []byte { return m.small }
+
+// HasNUL reports whether the text has a NUL, which mail should not.
+func (m *Message) HasNUL() bool { return m.nul }
 
 // Sizes are all three sizes, counted by reading.
 func (m *Message) Sizes() mailbox.Sizes { return m.sizes }

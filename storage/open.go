@@ -173,6 +173,7 @@ func (m *Message) pump(ctx context.Context, text io.Reader, mark func() crlf.Mar
 		n, err := text.Read(piece[:])
 		used = max(used, n)
 		keep(piece[:n])
+		m.nul = m.nul || bytes.IndexByte(piece[:n], 0) >= 0
 		switch {
 		case err == io.EOF:
 			return nil
@@ -202,29 +203,12 @@ func (m *Message) checkSizes() (wrong bool, err error) {
 		// Maildir. One without a byte was cut, by a full disk or a crash; one with a NUL
 		// is no text but what is left of a stream that lost its magic.
 		plain := m.form.Header == nil && m.form.Compression == compress.None
-		if !plain || is.Stored == 0 || m.holdsNUL() {
+		if !plain || is.Stored == 0 || m.nul {
 			return false, fmt.Errorf("%w: physical %d, virtual %d, recorded %d and %d", errSize,
 				is.Physical, is.Virtual, was.Physical, was.Virtual)
 		}
 	}
 	return differs || was.Physical == mailbox.Unknown || was.Virtual == mailbox.Unknown, nil
-}
-
-// holdsNUL looks for a NUL in a message that is stored as it is. What cannot be read now has
-// been read before, and counts as one.
-func (m *Message) holdsNUL() bool {
-	piece := make([]byte, 32<<10)
-	defer clear(piece)
-	text := io.NewSectionReader(m.text, 0, m.textSize)
-	for {
-		n, err := text.Read(piece)
-		switch {
-		case bytes.IndexByte(piece[:n], 0) >= 0:
-			return true
-		case err != nil:
-			return err != io.EOF
-		}
-	}
 }
 
 // A keeper keeps a text as long as it is small.
