@@ -28,7 +28,25 @@ type world struct {
 	*Local
 	t     *testing.T
 	dir   string
+	dict  string
 	users *userdb.PasswdFile
+}
+
+// registry opens the users' mail.
+func (w *world) registry() *account.Registry {
+	return account.NewRegistry(account.Options{Defaults: account.Defaults{
+		MailHome: w.dir + "/%u", MailLocation: "maildir:~/Maildir", AttributeDict: w.dict,
+		Crypt: map[string]string{"curve": "prime256v1", "private_password": "%{password}", "seal_rounds": "1", "save_version": "2"},
+	}})
+}
+
+// reopen closes all files, as a restart does.
+func (w *world) reopen() {
+	w.t.Helper()
+	if err := w.Accounts.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.Accounts = w.registry()
 }
 
 func newWorld(t *testing.T, dict string) *world {
@@ -42,16 +60,13 @@ func newWorld(t *testing.T, dict string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts := account.NewRegistry(account.Options{Defaults: account.Defaults{
-		MailHome: dir + "/%u", MailLocation: "maildir:~/Maildir", AttributeDict: dict,
-		Crypt: map[string]string{"curve": "prime256v1", "private_password": "%{password}", "seal_rounds": "1", "save_version": "2"},
-	}})
+	w := &world{&Local{Users: users, Build: "test"}, t, dir, dict, users}
+	w.Accounts = w.registry()
 	t.Cleanup(func() {
-		if err := errors.Join(accounts.Close(), users.Close()); err != nil {
+		if err := errors.Join(w.Accounts.Close(), users.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	w := &world{&Local{Accounts: accounts, Users: users, Build: "test"}, t, dir, users}
 	if _, err := w.inbox("old"); err != nil { // makes the keys
 		t.Fatal(err)
 	}
@@ -59,7 +74,7 @@ func newWorld(t *testing.T, dict string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := accounts.Deliver(ctx, u)
+	d, err := w.Accounts.Deliver(ctx, u)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"mailcrypt/account"
 	"mailcrypt/keys"
@@ -26,6 +27,12 @@ type Local struct {
 	Users    Users
 	Build    string // version of the program
 	Daemon   bool
+	// RetireDelay is how long after a key was active it is not destroyed; 0 is 15 minutes,
+	// negative none.
+	RetireDelay time.Duration
+	// Sessions are those of the daemon; nil without one.
+	Sessions Sessions
+	Started  time.Time // of the process
 
 	mu    sync.Mutex
 	turns map[string]chan struct{} // of the users whose keys are being changed

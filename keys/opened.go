@@ -18,6 +18,25 @@ type Opened struct {
 	proven map[dcrypt.KeyID]bool // by a secret or a configured key; by new id
 	failed map[*Stored]error
 	sealed bool // there are user keys that lie not in the clear
+	// What an import brings: user keys that it could not open, and the one to be active.
+	coming map[dcrypt.KeyID]bool
+	next   *dcrypt.PrivateKey
+}
+
+// add takes a user key of an import over, unless it is open already. active says that it
+// will be the active one.
+func (o *Opened) add(key *dcrypt.PrivateKey, active bool) (taken bool) {
+	if have := o.user[key.ID()]; have != nil {
+		if active {
+			o.next = have
+		}
+		return false
+	}
+	remember(o.user, key)
+	if active {
+		o.next = key
+	}
+	return true
 }
 
 // Open opens user keys with the secrets, the configured one among them where it is known,
@@ -27,7 +46,7 @@ func (k *Keys) Open(ctx context.Context, inv *Inventory, secrets []Secret) (*Ope
 	c := k.Config()
 	o := &Opened{
 		fixed: slices.Concat(c.SealKeys, c.OpenKeys, c.GlobalPrivate),
-		user:  map[dcrypt.KeyID]*dcrypt.PrivateKey{}, proven: map[dcrypt.KeyID]bool{}, failed: map[*Stored]error{},
+		user:  map[dcrypt.KeyID]*dcrypt.PrivateKey{}, proven: map[dcrypt.KeyID]bool{}, failed: map[*Stored]error{}, coming: map[dcrypt.KeyID]bool{},
 	}
 	if c.Password.Known() {
 		secrets = append(slices.Clone(secrets), c.Password)
