@@ -16,6 +16,7 @@ var allowed = map[string][]string{
 	"config":              {},
 	"dovecotconf":         {"userdb"},
 	"filecrypt":           {"compress", "dcrypt", "internal/secret"},
+	"keycheck":            {"attrdict", "dcrypt", "keys", "mailbox", "storage"},
 	"message":             {},
 	"quota":               {},
 	"metadata":            {"attrdict", "mailbox"},

@@ -1,0 +1,146 @@
+package keycheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mailcrypt/attrdict"
+)
+
+// BackupOptions say how to look at a copied tree.
+type BackupOptions struct {
+	// Dicts are the names of dictionaries below a home, the first that is there counts.
+	// nil stands for keys.db and dovecot-attributes, in the home or in its Maildir.
+	Dicts []string
+	// Secrets returns what opens the keys of a home; nil opens what lies open. The caller
+	// clears them.
+	Secrets func(home string) (Secrets, error)
+}
+
+// A Home is one user's part of a backup.
+type Home struct {
+	Path   string
+	Dict   string // path of the dictionary, "" if there is none
+	Report *Report
+	Err    error // why it could not be checked
+}
+
+// Bounds of the search for homes: domains, users, and one level more.
+const maxHomeDepth = 4
+
+var defaultDicts = []string{"keys.db", "dovecot-attributes", "Maildir/keys.db", "Maildir/dovecot-attributes"}
+
+// CheckBackup checks the home at a path, or all homes below it, and calls fn for each. A
+// home is a directory with a dictionary or a Maildir in it. Nothing is written or locked
+// for writing; a bbolt dictionary is opened read-only. fn's error ends the search. Where no
+// home is found the error wraps fs.ErrNotExist.
+func CheckBackup(ctx context.Context, path string, o BackupOptions, fn func(Home) error) error {
+	if o.Dicts == nil {
+		o.Dicts = defaultDicts
+	}
+	found := 0
+	err := o.homes(ctx, path, 0, func(home string) error {
+		found++
+		return fn(o.check(ctx, home))
+	})
+	if err != nil {
+		return err
+	}
+	if found == 0 {
+		return fmt.Errorf("keycheck: no home with a dictionary or a Maildir in %s: %w", path, fs.ErrNotExist)
+	}
+	return nil
+}
+
+func (o BackupOptions) homes(ctx context.Context, dir string, depth int, fn func(string) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("keycheck: %w", err)
+	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	}
+	if dict, _ := o.dict(dir); dict != "" || has("Maildir") || has("cur") && has("new") {
+		return fn(dir)
+	}
+	if depth == maxHomeDepth {
+		return nil
+	}
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if err := o.homes(ctx, filepath.Join(dir, e.Name()), depth+1, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dict finds the dictionary of a home.
+func (o BackupOptions) dict(home string) (path string, bolt bool) {
+	for _, name := range o.Dicts {
+		path := filepath.Join(home, name)
+		if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() {
+			return path, isBolt(path)
+		}
+	}
+	return "", false
+}
+
+// isBolt tells a bbolt file by the magic of its first meta page.
+func isBolt(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [20]byte
+	_, err = io.ReadFull(f, head[:])
+	return err == nil && string(head[16:20]) == "\xed\xda\x0c\xed" // 0xED0CDAED, little-endian
+}
+
+func (o BackupOptions) check(ctx context.Context, home string) (h Home) {
+	h.Path = home
+	path, bolt := o.dict(home)
+	h.Dict = path
+	var dict attrdict.Dict
+	var err error
+	switch {
+	case path == "":
+	case bolt:
+		dict, err = attrdict.OpenBolt(path, attrdict.BoltOptions{ReadOnly: true})
+	default:
+		dict, err = attrdict.OpenFile(path, attrdict.FileOptions{}) // it is only read
+	}
+	if err != nil {
+		h.Err = err
+		return h
+	}
+	if dict != nil {
+		defer func() { h.Err = errors.Join(h.Err, dict.Close()) }()
+	}
+	var s Secrets
+	if o.Secrets != nil {
+		if s, h.Err = o.Secrets(home); h.Err != nil {
+			return h
+		}
+	}
+	needs, err := FromTree(ctx, home)
+	if err != nil {
+		h.Err = err
+		return h
+	}
+	h.Report, h.Err = Check(ctx, needs, dict, s)
+	return h
+}

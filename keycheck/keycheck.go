@@ -1,0 +1,221 @@
+// Package keycheck answers whether the keys that a user's messages need are there, and
+// open, before somebody has to know: of a live user, or of a copy in a backup, which it
+// does not touch.
+//
+// What is needed comes from the headers of the streams (FromHierarchy, FromTree); Check
+// holds it against a dictionary and whatever secrets are at hand.
+package keycheck
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mailcrypt/attrdict"
+	"mailcrypt/dcrypt"
+	"mailcrypt/keys"
+	"mailcrypt/mailbox"
+)
+
+// A State says what is the matter with a key.
+type State string
+
+// The states, the best first.
+const (
+	Opens   State = "opens"   // with the secrets at hand
+	Sealed  State = "sealed"  // it is there, with the user key that wraps it; no secret at hand opens it
+	Damaged State = "damaged" // its record is there and is no such key
+	Orphan  State = "orphan"  // it is there, and the user key that wraps it is not
+	Missing State = "missing"
+)
+
+var order = []State{Opens, Sealed, Damaged, Orphan, Missing}
+
+// A Need is a key that messages are encrypted to: one of Keys is enough.
+type Need struct {
+	Keys     []dcrypt.KeyID // ids as the streams name them: old ids in those of version 1
+	Messages int
+	Folders  map[string]int // messages by folder, or by directory
+	Example  string         // a folder and UID, or a file
+}
+
+// Needs are all keys that a user's messages need.
+type Needs struct {
+	Keys      []*Need // in the order in which they were found
+	Plain     int     // messages that are not encrypted
+	Encrypted int
+	Bad       []Bad // messages whose header cannot be read
+	MoreBad   int   // others of that kind, not listed
+	Inbox     mailbox.GUID
+
+	byID  map[string]*Need
+	depth int // of the directory that Inbox was read in
+}
+
+// A Bad is a message whose header cannot be read.
+type Bad struct {
+	Where string
+	Err   error
+}
+
+const maxBad = 1000
+
+func (n *Needs) add(folder, where string, h *dcrypt.Header, err error) {
+	switch {
+	case err != nil:
+		if len(n.Bad) == maxBad {
+			n.MoreBad++
+			return
+		}
+		n.Bad = append(n.Bad, Bad{where, err})
+		return
+	case h == nil:
+		n.Plain++
+		return
+	}
+	n.Encrypted++
+	var id strings.Builder
+	for _, r := range h.Recipients {
+		id.Write(r.ID[:])
+	}
+	if n.byID == nil {
+		n.byID = map[string]*Need{}
+	}
+	need := n.byID[id.String()]
+	if need == nil {
+		need = &Need{Folders: map[string]int{}, Example: where}
+		for _, r := range h.Recipients {
+			need.Keys = append(need.Keys, r.ID)
+		}
+		n.byID[id.String()] = need
+		n.Keys = append(n.Keys, need)
+	}
+	need.Messages++
+	need.Folders[folder]++
+}
+
+// Secrets are what keys may be opened with. The zero value opens what lies open.
+type Secrets struct {
+	Password keys.Secret          // seals the user's keys
+	SealKeys []*dcrypt.PrivateKey // open user keys that are sealed to them
+	Global   []*dcrypt.PrivateKey // open messages
+}
+
+// A Result is what became of one Need.
+type Result struct {
+	Need
+	State State
+	Err   error // why not, where the state does not say it all
+}
+
+// A Report is what Check found.
+type Report struct {
+	Results   []Result // the worst first
+	Plain     int
+	Encrypted int
+	Bad       []Bad
+	MoreBad   int
+	UserKeys  int // that are stored
+	Opened    int // of these, with the secrets
+}
+
+// Count is how many messages need a key in one of these states.
+func (r *Report) Count(states ...State) int {
+	n := 0
+	for _, k := range r.Results {
+		if slices.Contains(states, k.State) {
+			n += k.Messages
+		}
+	}
+	return n
+}
+
+// Lost reports whether some message cannot be read with what there is, whatever the
+// secrets: a key is missing or damaged, or the header of a message.
+func (r *Report) Lost() bool { return r.Count(Damaged, Orphan, Missing) > 0 || len(r.Bad) > 0 }
+
+// Check holds needs against a dictionary. It changes nothing: where a login would mend
+// something, it does not. dict may be nil for a user without one. Errors are those of the
+// dictionary.
+func Check(ctx context.Context, needs *Needs, dict attrdict.Dict, s Secrets) (*Report, error) {
+	if dict == nil {
+		dict = none{}
+	}
+	k := keys.New(readOnly{dict}, needs.Inbox, keys.Config{GlobalPrivate: s.Global, SealKeys: s.SealKeys, NoUserKey: true, NoGenerate: true}, nil)
+	ring, err := k.Unlock(ctx, s.Password)
+	if err != nil {
+		return nil, fmt.Errorf("keycheck: %w", err)
+	}
+	defer ring.Close()
+	have, err := readStock(ctx, dict)
+	if err != nil {
+		return nil, fmt.Errorf("keycheck: %w", err)
+	}
+	r := &Report{Plain: needs.Plain, Encrypted: needs.Encrypted, Bad: needs.Bad, MoreBad: needs.MoreBad,
+		UserKeys: ring.State().UserKeys, Opened: ring.State().Opened}
+	for _, n := range needs.Keys {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		best := Result{Need: *n, State: Missing}
+		for _, id := range n.Keys {
+			state, err := have.state(ring, id)
+			if slices.Index(order, state) < slices.Index(order, best.State) || best.Err == nil {
+				best.State, best.Err = state, err
+			}
+			if state == Opens {
+				break
+			}
+		}
+		r.Results = append(r.Results, best)
+	}
+	slices.SortStableFunc(r.Results, func(a, b Result) int {
+		return cmp.Compare(slices.Index(order, b.State), slices.Index(order, a.State))
+	})
+	return r, nil
+}
+
+// state finds out about one key.
+func (s *stock) state(ring *keys.Ring, id dcrypt.KeyID) (State, error) {
+	_, err := ring.PrivateKey(id)
+	if err == nil {
+		return Opens, nil
+	}
+	if !errors.Is(err, dcrypt.ErrNoKey) && !errors.Is(err, keys.ErrBadKey) {
+		return Damaged, err
+	}
+	texts := s.private[id.String()]
+	if other := s.other[id]; other != "" {
+		texts = append(slices.Clone(texts), s.private[other]...)
+	}
+	worst := Missing
+	for _, text := range texts {
+		state := s.judge(text, 0)
+		if slices.Index(order, state) < slices.Index(order, worst) {
+			worst = state
+		}
+	}
+	if worst == Sealed && errors.Is(err, keys.ErrBadKey) {
+		worst = Damaged
+	}
+	return worst, err
+}
+
+// readOnly refuses to change a dictionary.
+type readOnly struct{ attrdict.Dict }
+
+var errReadOnly = errors.New("keycheck: nothing is changed")
+
+func (readOnly) Update(context.Context, func(attrdict.Tx) error) error { return errReadOnly }
+
+// none is the dictionary of a user without one.
+type none struct{}
+
+func (none) View(_ context.Context, fn func(attrdict.Reader) error) error     { return fn(none{}) }
+func (none) Update(context.Context, func(attrdict.Tx) error) error            { return errReadOnly }
+func (none) Close() error                                                     { return nil }
+func (none) Get(string) ([]byte, error)                                       { return nil, attrdict.ErrNotFound }
+func (none) Iterate(string, func(key string, value []byte) error) (err error) { return nil }
