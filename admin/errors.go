@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"syscall"
 
-	"mailcrypt/account"
 	"mailcrypt/attrdict"
 	"mailcrypt/keys"
 )
@@ -99,8 +98,7 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w: %w", ErrTemporary, ErrFull, err)
 	case is(syscall.EROFS, fs.ErrPermission):
 		return fmt.Errorf("%w: %w: %w", ErrTemporary, ErrReadOnly, err)
-	case is(account.ErrSettings):
-		return fmt.Errorf("%w: %w", ErrUsage, err)
 	}
+	// Settings that cannot be used are among these, as with Dovecot: they may be mended.
 	return fmt.Errorf("%w: %w", ErrTemporary, err)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -118,11 +119,11 @@ func TestAnotherProcess(t *testing.T) {
 func TestSecretsInPieces(t *testing.T) {
 	l := &tool{stdin: &oneByte{"p w \nöä\n\n"}}
 	for _, want := range []string{"p w ", "öä", ""} {
-		if got, err := l.ask("x"); err != nil || string(got) != want {
+		if got, err := l.ask(context.Background(), "x"); err != nil || string(got) != want {
 			t.Errorf("read %q, %v, want %q", got, err, want)
 		}
 	}
-	if _, err := l.ask("x"); err == nil {
+	if _, err := l.ask(context.Background(), "x"); err == nil {
 		t.Error("a secret from beyond the end")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,9 +13,9 @@ import (
 	"mailcrypt/config"
 )
 
-// becomeOwner runs the command again as the owner of the store where it was started by
-// root: no daemon may be running, and files that root makes would lock the daemon out. done
-// says that this was done, and with which exit status.
+// becomeOwner gives up root for the owner of the store: no daemon may be running, and files
+// that root makes would lock the daemon out. done says that this failed, and with which exit
+// status the program ends.
 func becomeOwner(args []string, stderr io.Writer) (status int, done bool) {
 	if os.Geteuid() != 0 || !touchesStore(args) {
 		return 0, false
@@ -29,28 +28,18 @@ func becomeOwner(args []string, stderr io.Writer) (status int, done bool) {
 	if !ok || uid == 0 {
 		return 0, false
 	}
-	self, err := os.Executable()
+	// The calls hold for all threads, and take the saved ids along: there is no way back.
+	err = errors.Join(syscall.Setgroups([]int{}), syscall.Setgid(gid), syscall.Setuid(uid))
 	if err != nil {
-		return 0, false
+		fmt.Fprintf(stderr, "doveadm-crypt: becoming the owner of the store, user %d: %v; run it as that user\n", uid, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return exitTemporary, true
 	}
-	cmd := exec.Command(self, args...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
-	err = cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, true
-	case errors.As(err, &exit):
-		return exit.ExitCode(), true
-	}
-	fmt.Fprintf(stderr, "doveadm-crypt: running as the owner of the store, user %d: %v\n", uid, err)
-	return exitTemporary, true
+	return 0, false
 }
 
 // touchesStore reports whether a command opens users' files; pw and help do not.
 func touchesStore(args []string) bool {
-	return slices.ContainsFunc(args, func(a string) bool { return a == "cryptokey" || a == "user" })
+	return slices.ContainsFunc(args, func(a string) bool { return slices.Contains([]string{"cryptokey", "user", "status"}, a) })
 }
 
 // configArgument finds -c before cobra does.
@@ -70,7 +59,7 @@ func configArgument(args []string) string {
 
 // storeOwner is the user whom the store belongs to: the owner of the state directory, or,
 // before the daemon has ever run, of the directory of the homes.
-func storeOwner(c *config.Config) (uid, gid uint32, ok bool) {
+func storeOwner(c *config.Config) (uid, gid int, ok bool) {
 	homes, _, _ := strings.Cut(c.MailHome, "%")
 	for _, p := range []string{c.StateDir, strings.TrimSuffix(homes, "/")} {
 		if p == "" {
@@ -78,7 +67,7 @@ func storeOwner(c *config.Config) (uid, gid uint32, ok bool) {
 		}
 		if fi, err := os.Stat(filepath.Clean(p)); err == nil {
 			if st, isUnix := fi.Sys().(*syscall.Stat_t); isUnix {
-				return st.Uid, st.Gid, true
+				return int(st.Uid), int(st.Gid), true
 			}
 		}
 	}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailcrypt/admin"
+)
+
+func (t *tool) cryptokeyCommit() *cobra.Command {
+	var r admin.EndResealRequest
+	var abandon bool
+	var keep time.Duration
+	c := &cobra.Command{
+		Use:   "commit -u USER TOKEN",
+		Short: "make seals count that \"cryptokey password --prepare\" stored",
+		Long: `Make the seals of USER count that "cryptokey password --prepare" has stored and named by TOKEN, or
+forget them with --abandon. It may be asked for again, and does nothing where a login with the new
+password has made them count already.`,
+		Example:           `  token=$(doveadm-crypt cryptokey password -u alice --prepare | sed -n 's/^token: //p'); doveadm-crypt cryptokey commit -u alice "$token"`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := needUser(r.User); err != nil {
+				return err
+			}
+			r.Token, r.Commit, r.KeepOld = args[0], !abandon, int64(keep/time.Second)
+			s, err := t.service(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			result, err := s.EndReseal(cmd.Context(), r)
+			return errors.Join(t.showEnded(result), err)
+		},
+	}
+	t.userOption(c, &r.User)
+	c.Flags().BoolVar(&abandon, "abandon", false, "forget the new seals; the old ones stay in force")
+	c.Flags().DurationVar(&keep, "keep-old", 0, "keep the old seals that long, such as 48h, for \"cryptokey undo\"; 30 days at most")
+	return c
+}
+
+func (t *tool) showEnded(r admin.ResealResult) error {
+	if t.format == "json" {
+		return t.show(table{}, r)
+	}
+	t.showReseal(r)
+	return nil
+}

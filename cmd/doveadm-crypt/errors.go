@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"mailcrypt/admin"
+	"mailcrypt/config"
+	"mailcrypt/userdb"
+)
+
+// Exit statuses, as Dovecot's (sysexits.h).
+const (
+	exitUsage       = 64
+	exitData        = 65
+	exitNoUser      = 67
+	exitNoKey       = 68 // Dovecot's "not found"
+	exitUnavailable = 69
+	exitTemporary   = 75
+	exitConfig      = 78
+	exitInterrupted = 130 // as shells have it
+)
+
+// errCommandLine marks what cobra has to say of the command line.
+var errCommandLine = errors.New("see --help")
+
+// reported is an exit status whose reason has been told.
+type reported int
+
+func (r reported) Error() string { return fmt.Sprintf("exit status %d", int(r)) }
+
+// outcomes are the kinds of failure: the exit status, and what to do next. The first that
+// fits counts.
+var outcomes = []struct {
+	kind   error
+	status int
+	advice string
+}{
+	{admin.ErrNoDaemon, exitUnavailable, "start it: systemctl start mailcryptd"},
+	{admin.ErrVersion, exitTemporary, "restart mailcryptd, so that both are of one release"},
+	{admin.ErrUsage, exitUsage, ""},
+	{admin.ErrNoUser, exitNoUser, `"doveadm-crypt user '*'" names those that are there`},
+	{admin.ErrNoKey, exitNoKey, `"doveadm-crypt cryptokey list" shows those that are there`},
+	{admin.ErrNeedPassword, exitData, "give the password that seals the user key"},
+	{admin.ErrPassword, exitData, "give the password that the keys were sealed with"},
+	{admin.ErrUnhealthy, exitData, ""},
+	{admin.ErrInUse, exitData, ""},
+	{admin.ErrDamaged, exitData, "restore the dictionary from a backup"},
+	{admin.ErrPartly, exitData, ""},
+	{admin.ErrFull, exitTemporary, "make room and do it again; nothing is half done"},
+	{admin.ErrReadOnly, exitTemporary, "run it as the owner of the store, or as root"},
+	{admin.ErrLocked, exitTemporary, "do it again in a moment"},
+	{admin.ErrConflict, exitData, "look again, and do it again"},
+	{admin.ErrCanceled, exitInterrupted, "do it again to complete it"},
+	{userdb.ErrExists, exitData, ""},
+	{userdb.ErrNoUser, exitNoUser, `"doveadm-crypt user '*'" names those that are there`},
+	{userdb.ErrName, exitUsage, ""},
+	{errCommandLine, exitUsage, ""},
+}
+
+// status maps an error to the exit status.
+func status(err error) int {
+	var told reported
+	var c *config.Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &told):
+		return int(told)
+	}
+	for _, o := range outcomes {
+		if errors.Is(err, o.kind) {
+			return o.status
+		}
+	}
+	if errors.As(err, &c) {
+		return exitConfig
+	}
+	return exitTemporary // whatever it is, it may pass
+}
+
+// complain writes an error as one line: what is wrong, and what to do next.
+func (t *tool) complain(user string, err error) {
+	var told reported
+	if err == nil || errors.As(err, &told) {
+		return
+	}
+	advice := ""
+	for _, o := range outcomes {
+		if errors.Is(err, o.kind) {
+			advice = o.advice
+			break
+		}
+	}
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "admin: "), "userdb: ")
+	text = clean(strings.ReplaceAll(text, "\n", "; "))
+	if advice != "" {
+		text += "; " + advice
+	}
+	if user != "" {
+		user = "(" + clean(user) + ")"
+	}
+	fmt.Fprintf(t.stderr, "doveadm-crypt%s: %s\n", user, text)
+}
+
+// usage is an error of the command line that cobra could not see.
+func usage(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", admin.ErrUsage, fmt.Sprintf(format, args...))
+}
