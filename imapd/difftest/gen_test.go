@@ -13,11 +13,10 @@ import (
 // takes out.
 type generator struct {
 	*rand.Rand
-	sessions  []*genSession
-	boxes     []string // that exist
-	names     int
-	lines     []string
-	subscribe bool
+	sessions []*genSession
+	boxes    []string // that exist
+	names    int
+	lines    []string
 }
 
 type genSession struct {

@@ -137,9 +137,6 @@ func (r *result) failures(s *script, documented func(string) bool) string {
 	return b.String()
 }
 
-// equal reports whether there is any difference at all.
-func (r *result) equal() bool { return slices.EqualFunc(r.ours, r.theirs, slices.Equal) }
-
 // diff shows two answers, the longest common part once.
 func diff(ours, theirs []string) string {
 	var b strings.Builder

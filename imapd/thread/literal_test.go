@@ -49,7 +49,6 @@ func literal(mails []mail) string {
 		return table[id]
 	}
 	used := map[string]bool{}
-	var all []*container
 	for i := range mails {
 		m := &mails[i]
 		id := m.id
@@ -59,7 +58,6 @@ func literal(mails []mail) string {
 		used[id] = true
 		c := find(id)
 		c.mail = m
-		all = append(all, c)
 		var last *container
 		for _, ref := range m.refs { // (1) (A)
 			r := find(ref)
