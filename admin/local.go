@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -65,11 +64,6 @@ func (l *Local) turn(ctx context.Context, user string) (done func(), err error) 
 			return nil, fmt.Errorf("%w: %w", ErrTemporary, ctx.Err())
 		}
 	}
-}
-
-// Status implements Service.
-func (l *Local) Status(context.Context) (Status, error) {
-	return Status{PID: os.Getpid(), Version: l.Build, Daemon: l.Daemon, Protocol: Version}, nil
 }
 
 // Close implements Service; what l was made of stays open.

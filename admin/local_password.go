@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mailcrypt/keys"
 	"mailcrypt/userdb"
@@ -27,10 +28,11 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 	}
 	var result ResealResult
 	err = l.on(ctx, r.User, true, func(j *job) error {
+		var wrong error // unless an earlier call was cut off, there is nothing left to do
 		if !r.Reset {
 			err := l.checkLogin(ctx, j.user, Password{Secret: r.Old, Login: true})
 			if errors.Is(err, ErrPassword) && l.checkLogin(ctx, j.user, Password{Secret: r.New, Login: true}) == nil {
-				err = nil // an earlier call was cut off after this
+				err, wrong = nil, err
 			}
 			if err != nil {
 				return err
@@ -39,6 +41,9 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 		change, err := l.prepare(ctx, j, r)
 		if change != nil {
 			result = keyResults(change.Keys)
+		}
+		if err == nil && !slices.ContainsFunc(result.Keys, func(k KeyResult) bool { return k.Done == SealedAnew }) {
+			err = wrong
 		}
 		if err != nil {
 			return err

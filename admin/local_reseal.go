@@ -42,7 +42,7 @@ func (l *Local) Reseal(ctx context.Context, r ResealRequest) (ResealResult, erro
 			return err
 		}
 		result = keyResults(change.Keys)
-		if err := j.unopened(ctx, result, r.All); err != nil && (r.All || result.Changed() == 0) {
+		if err := unopened(result, r.All); err != nil && (r.All || result.Changed() == 0) {
 			for i := range result.Keys {
 				result.Keys[i].Done, result.Keys[i].Is = Left, nil
 			}
@@ -133,13 +133,10 @@ func (j *job) only(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// unopened makes the error of a result that says that nothing is to be done.
-func (j *job) unopened(ctx context.Context, r ResealResult, all bool) error {
-	if len(r.Keys) == 0 {
-		return fmt.Errorf("%w: user %s has no user key", ErrNoKey, j.user.Name)
-	}
+// unopened is failed, for where nothing has been changed yet.
+func unopened(r ResealResult, all bool) error {
 	err := failed(r)
-	if err != nil && all && errors.Is(err, ErrPartly) {
+	if all && errors.Is(err, ErrPartly) {
 		return fmt.Errorf("%w; nothing was changed", err)
 	}
 	return err

@@ -102,7 +102,9 @@ func (s *session) command() error {
 	begun := time.Now()
 	c, err := s.readCommand()
 	if err == nil {
+		s.publish(c.name)
 		err = c.run(s, c)
+		s.publish("")
 	}
 	if fatal := s.connectionError(err); fatal != nil {
 		return fatal

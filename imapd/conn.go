@@ -25,6 +25,7 @@ type conn struct {
 	woken    bool      // wake was called
 	alarm    time.Time // when to wake by ourselves, unless zero
 	closing  bool      // interrupt was called
+	kicked   bool      // kick was called
 	evicted  bool      // evict was called
 	loggedIn bool
 	begun    time.Time // of the connection
@@ -178,6 +179,21 @@ func (c *conn) interrupt() {
 	if c.waiting {
 		c.nc.SetReadDeadline(time.Now())
 	}
+}
+
+// kick is interrupt for the administrator.
+func (c *conn) kick() {
+	c.mu.Lock()
+	c.kicked = true
+	c.mu.Unlock()
+	c.interrupt()
+}
+
+// wasKicked reports whether kick has ended the connection.
+func (c *conn) wasKicked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.kicked
 }
 
 // evict ends a connection before login that waits for a command or a handshake; false where

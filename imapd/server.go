@@ -22,6 +22,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailcrypt/imapd/imapwire"
@@ -140,6 +141,7 @@ type Server struct {
 	cancel   context.CancelFunc
 	throttle *throttle.Throttle
 	stopping chan struct{} // closed by Shutdown
+	ids      atomic.Uint64 // of sessions
 
 	mu        sync.Mutex
 	closing   bool

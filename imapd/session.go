@@ -55,6 +55,9 @@ type session struct {
 	// proxyTLS says that a proxy which may say so says that its client speaks TLS.
 	proxyTLS bool
 
+	number uint64 // unique in the server
+	public public // what Server.Sessions tells
+
 	// Under Server.mu.
 	network string        // what MaxPerAddress counts
 	place   *list.Element // in Server.logins
@@ -93,7 +96,7 @@ type proxied interface {
 // newSession prepares a session; run does the work.
 func newSession(s *Server, nc net.Conn) *session {
 	c := newConn(nc, &s.opts.Timeouts)
-	ss := &session{srv: s, conn: c, remote: nc.RemoteAddr(), state: notAuthenticated}
+	ss := &session{srv: s, conn: c, number: s.ids.Add(1), remote: nc.RemoteAddr(), state: notAuthenticated}
 	ss.ip, ss.addr, ss.local = address(ss.remote)
 	if p, ok := nc.(proxied); ok {
 		// Who is on the proxy's host is not on ours, whatever the proxy says.
@@ -217,6 +220,8 @@ func (s *session) farewell(err error) {
 		s.bye("", "Compressed data grow too much.")
 	case errors.Is(err, errGone):
 		s.bye("", "The selected mailbox was deleted or replaced.")
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.conn.wasKicked():
+		s.bye("UNAVAILABLE", "Disconnected by the administrator.")
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.conn.interrupted():
 		s.bye("UNAVAILABLE", "Server is shutting down.")
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.conn.wasEvicted():
@@ -271,6 +276,7 @@ func (s *session) startTLS() error {
 	}
 	s.conn.replace(tc)
 	s.tls = true
+	s.publish("")
 	s.srv.opts.Metrics.TLS(tls.VersionName(tc.ConnectionState().Version))
 	s.dec.Reset(s.conn)
 	s.enc.Reset(s.conn)

@@ -189,7 +189,7 @@ func (s *server) start(c *config.Config) error {
 			return err
 		}
 	}
-	s.admin, err = admin.Listen(filepath.Join(c.StateDir, admin.SocketName), s.system.Admin(true), s.log.With("service", "admin"))
+	s.admin, err = admin.Listen(filepath.Join(c.StateDir, admin.SocketName), s.system.Admin(sessions{s.imap}), s.log.With("service", "admin"))
 	return err
 }
 

@@ -41,7 +41,8 @@ type System struct {
 	Accounts *account.Registry
 	Log      *slog.Logger
 
-	lock *durable.Flock
+	lock    *durable.Flock
+	started time.Time
 }
 
 // Open opens what a configuration describes. The error wraps durable.ErrLocked where
@@ -54,7 +55,7 @@ func Open(c *config.Config, log *slog.Logger) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &System{Log: log}
+	s := &System{Log: log, started: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -208,9 +209,10 @@ func (r recipient) Append(ctx context.Context, folder string, info mailbox.SaveI
 
 var _ lmtpd.Appender = (*storage.Appender)(nil)
 
-// Admin is the administration of this system.
-func (s *System) Admin(daemon bool) admin.Service {
-	return &admin.Local{Accounts: s.Accounts, Users: s.Users, Build: Version(), Daemon: daemon}
+// Admin is the administration of this system. sessions are those of a daemon, nil where
+// none runs.
+func (s *System) Admin(sessions admin.Sessions) admin.Service {
+	return &admin.Local{Accounts: s.Accounts, Users: s.Users, Build: Version(), Daemon: sessions != nil, Sessions: sessions, Started: s.started}
 }
 
 // Version is the version of the running program.
@@ -262,7 +264,7 @@ func Admin(ctx context.Context, c *config.Config, log *slog.Logger) (admin.Servi
 	if err != nil {
 		return nil, err
 	}
-	return owned{s.Admin(false), s}, nil
+	return owned{s.Admin(nil), s}, nil
 }
 
 // owned is a Service whose System ends with it.
