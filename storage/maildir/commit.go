@@ -17,7 +17,7 @@ import (
 
 // A commit is a file that is to become a message.
 type commit struct {
-	from   string // a path; in tmp, or of another mailbox if link is set
+	from   string // a name in tmp, or a path of another mailbox if link is set
 	link   bool
 	base   string
 	fields string // of the record
@@ -53,7 +53,7 @@ func (b *box) move(r *commit) error {
 	if r.link {
 		return b.h.faults.Link(r.from, r.target)
 	}
-	return b.h.renameNew(r.from, r.target)
+	return b.h.renameNew(b.tmpPath(r.from), r.target)
 }
 
 // deliver makes a message visible without a UID: the next scan gives it one.

@@ -61,8 +61,8 @@ func TestGroupAmongOthers(t *testing.T) {
 	if err := bad[1].(storage.Finisher).Finish(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(bad[1].(*pending).path); err != nil {
-		t.Fatal(err)
+	if p := bad[1].(*pending); os.Remove(p.b.tmpPath(p.name)) != nil {
+		t.Fatal("no file in tmp")
 	}
 	m.b.op <- struct{}{} // so that all of them wait
 	results := make(chan error, 3)

@@ -36,7 +36,7 @@ func (m *Mailbox) Create(ctx context.Context, info mailbox.SaveInfo) (mailbox.Pe
 	if err != nil {
 		return nil, b.wrap("saving to", err)
 	}
-	return &pending{ctx: ctx, b: b, file: file, path: path, name: name, info: info}, nil
+	return &pending{ctx: ctx, b: b, file: file, name: name, info: info}, nil
 }
 
 // checkInfo refuses what the control files cannot hold.
@@ -58,8 +58,7 @@ type pending struct {
 	ctx  context.Context
 	b    *box
 	file *durable.File
-	path string // in tmp
-	name string // of which the base name is made
+	name string // in tmp, of which the base name is made
 	info mailbox.SaveInfo
 	err  error // of an earlier Write
 	// finished says that the file is whole, durable and closed.
@@ -79,6 +78,9 @@ func (p *pending) Write(data []byte) (int, error) {
 	return n, nil
 }
 
+// tmpPath is where a file in tmp is now: the mailbox may have been renamed since it was made.
+func (b *box) tmpPath(name string) string { return filepath.Join(b.f().dir, "tmp", name) }
+
 // Abort removes what was written.
 func (p *pending) Abort() error {
 	if p.done {
@@ -89,7 +91,7 @@ func (p *pending) Abort() error {
 	if errors.Is(err, os.ErrClosed) { // Commit had come that far
 		err = nil
 	}
-	if rerr := p.b.h.faults.Remove(p.path); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+	if rerr := p.b.h.faults.Remove(p.b.tmpPath(p.name)); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
 		err = errors.Join(err, rerr)
 	}
 	return p.b.wrap("aborting in", err)
@@ -122,7 +124,7 @@ func (p *pending) Commit(s mailbox.Sizes) (uid mailbox.UID, err error) {
 
 // commit is the message as it is to be saved.
 func (p *pending) commit(s mailbox.Sizes) *commit {
-	r := &commit{from: p.path, base: withSizes(p.name, s), info: p.info}
+	r := &commit{from: p.name, base: withSizes(p.name, s), info: p.info}
 	if p.info.GUID != "" && p.info.GUID != r.base {
 		r.fields = "G" + p.info.GUID
 	}
@@ -145,7 +147,7 @@ func (p *pending) Finish() error {
 		}
 	}
 	if st := &p.b.like; int(st.Gid) != os.Getegid() {
-		inheritGroup(p.path, st)
+		inheritGroup(p.b.tmpPath(p.name), st)
 	}
 	if err := p.file.Sync(); err != nil {
 		return p.b.wrap("saving to", err)

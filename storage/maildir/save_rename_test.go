@@ -1,0 +1,49 @@
+package maildir
+
+import (
+	"os"
+	"testing"
+
+	"mailcrypt/mailbox"
+)
+
+// A message that is being saved goes along with its mailbox when that is renamed, saved or
+// given up.
+func TestRenameWhileSaving(t *testing.T) {
+	h := openTree(t, newLocation(t), Options{})
+	m := openBox(t, h, "A")
+	var begun []mailbox.Pending
+	for range 3 {
+		p, err := m.Create(t.Context(), mailbox.SaveInfo{NeedUID: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		begun = append(begun, p)
+	}
+	if err := h.Rename(t.Context(), "A", "B"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begun[0].Commit(mailbox.Sizes{}); err != nil {
+		t.Error(err)
+	}
+	if err := begun[1].Abort(); err != nil {
+		t.Error(err)
+	}
+	// Another mailbox of the old name is not the one that it was begun in.
+	other := openBox(t, h, "A")
+	if _, err := begun[2].Commit(mailbox.Sizes{}); err != nil {
+		t.Error(err)
+	}
+	b := openBox(t, h, "B")
+	if n, o := len(resync(t, b)), len(resync(t, other)); n != 2 || o != 0 {
+		t.Errorf("%d messages in B, %d in A", n, o)
+	}
+	for _, m := range []*Mailbox{b, other} {
+		if left, err := os.ReadDir(m.b.tmpPath("")); err != nil || len(left) != 0 {
+			t.Errorf("%d files in tmp, %v", len(left), err)
+		}
+	}
+}
