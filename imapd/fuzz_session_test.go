@@ -62,7 +62,8 @@ func (a *attack) dial() {
 
 func (a *attack) fail(format string, args ...any) {
 	a.t.Helper()
-	a.t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(a.sent[max(0, len(a.sent)-200):], "\n"))
+	a.t.Errorf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(a.sent[max(0, len(a.sent)-200):], "\n"))
+	runtime.Goexit() // Fatal is for the test's own goroutine
 }
 
 // write sends, and notes what was sent.
@@ -205,13 +206,19 @@ func (a *attack) say(line string) *response { return a.command([]piece{{text: li
 
 var testCertificate = sync.OnceValue(func() *tls.Config { return certificate(new(testing.T)) })
 
-// panicLog passes on what is logged of a panic.
+// panicLog passes on what is logged of a panic, and of commands that fail.
 type panicLog struct{ t testing.TB }
 
 func (l panicLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
 func (l panicLog) WithAttrs([]slog.Attr) slog.Handler               { return l }
 func (l panicLog) WithGroup(string) slog.Handler                    { return l }
 func (l panicLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "command failed" {
+		r.Attrs(func(a slog.Attr) bool {
+			l.t.Logf("command failed: %s: %s", a.Key, a.Value)
+			return true
+		})
+	}
 	if strings.HasPrefix(r.Message, "panic") {
 		r.Attrs(func(a slog.Attr) bool {
 			l.t.Errorf("%s: %s", a.Key, a.Value)

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -75,12 +77,15 @@ var bigMails = map[string]func() string{
 }
 
 // Each way to ask for each hard message, and what hard commands there are, stay within a bound
-// of memory, and a second session is answered meanwhile.
+// of memory, and a second session is answered meanwhile. MEMORY_SESSIONS is how many do it at
+// once, for the figures of docs/operations.md.
 func TestMemoryOfCommands(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
 	const bound = 256 // MiB
+	sessions, _ := strconv.Atoi(os.Getenv("MEMORY_SESSIONS"))
+	sessions = max(sessions, 1)
 	f := newFixture(t, func(o *Options) { o.After.Line = 1 << 20 })
 	n := 0
 	for _, text := range bigMails {
@@ -127,36 +132,46 @@ func TestMemoryOfCommands(t *testing.T) {
 		{"ID", "ID (" + long("a NIL ") + ")"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, other := f.selected("INBOX"), f.selected("INBOX")
-			c.nc.SetDeadline(time.Now().Add(time.Minute))
-			c.script("C: s ENABLE QRESYNC\nS* s OK\nC: s SEARCH RETURN (SAVE) NOT 1:999:2\nS* s")
-			done := make(chan bool)
+			other := f.selected("INBOX")
+			other.nc.SetDeadline(time.Now().Add(5 * time.Minute))
+			var all sync.WaitGroup
+			var clients []*client
+			for range sessions {
+				c := f.selected("INBOX")
+				defer c.nc.Close()
+				c.nc.SetDeadline(time.Now().Add(5 * time.Minute))
+				c.script("C: s ENABLE QRESYNC\nS* s OK\nC: s SEARCH RETURN (SAVE) ALL\nS* s OK")
+				clients = append(clients, c)
+			}
 			used := heapDuring(func() {
-				go func() {
-					defer close(done)
-					io.WriteString(c.nc, "a "+tt.send+"\r\n")
-					for {
-						line, err := c.r.ReadSlice('\n')
-						if strings.HasPrefix(string(line), "a ") {
-							t.Logf("%.80q", line)
-							return
-						}
-						if err != nil && len(line) == 0 {
-							t.Errorf("%v", err)
-							return
-						}
-					}
-				}()
+				for _, c := range clients {
+					all.Go(func() { c.hard(tt.send) })
+				}
 				other.script("C: b NOOP\nS* b OK")
-				<-done
+				all.Wait()
 			})
 			t.Logf("%d MiB", used)
-			if used > bound {
+			if used > bound*sessions {
 				t.Errorf("%d MiB of memory", used)
 			}
-			c.nc.Close()
 			other.nc.Close()
 		})
+	}
+}
+
+// hard sends a command and reads its answer, however long, away.
+func (c *client) hard(command string) {
+	io.WriteString(c.nc, "a "+command+"\r\n")
+	for {
+		line, err := c.r.ReadSlice('\n')
+		switch {
+		case strings.HasPrefix(string(line), "a "):
+			c.t.Logf("%.60q", line)
+			return
+		case err != nil && len(line) == 0:
+			c.t.Error(err)
+			return
+		}
 	}
 }
 

@@ -94,7 +94,10 @@ func (s *session) announceUpTo(c *call, next *mailbox.View) error {
 		return nil
 	}
 	if s.condstore {
-		if err := s.showModSeqs(); err != nil {
+		switch err := s.showModSeqs(); {
+		case errors.Is(err, mailbox.ErrNotFound):
+			return errGone
+		case err != nil:
 			// A change that is told without its modseq could be undone by a crash, and
 			// the client would never hear of that. It waits.
 			s.logFailure(c, err)
