@@ -11,6 +11,8 @@ import (
 const (
 	// maxPath is the deepest section number that is looked for.
 	maxPath = 128
+	// maxNames bounds the header field names of an item.
+	maxNames = 10_000
 	// maxItems bounds the items of a FETCH, once repetitions are left out.
 	maxItems = 500
 )
@@ -261,6 +263,9 @@ func (i *fetchItem) readNames(d *imapwire.Decoder) error {
 		}
 		if len(n) == 0 || slices.ContainsFunc(n, func(c byte) bool { return c <= 0x20 || c >= 0x7f || c == ':' }) {
 			return bad("Invalid header field name.")
+		}
+		if len(i.names) == maxNames {
+			return bad("Too many header field names.")
 		}
 		name := strings.ToUpper(string(n))
 		if strings.ContainsAny(name, `(){%*"\]`) {
