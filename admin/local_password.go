@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"mailcrypt/keys"
 	"mailcrypt/userdb"
@@ -28,11 +27,10 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 	}
 	var result ResealResult
 	err = l.on(ctx, r.User, true, func(j *job) error {
-		var wrong error // unless an earlier call was cut off, there is nothing left to do
 		if !r.Reset {
 			err := l.checkLogin(ctx, j.user, Password{Secret: r.Old, Login: true})
 			if errors.Is(err, ErrPassword) && l.checkLogin(ctx, j.user, Password{Secret: r.New, Login: true}) == nil {
-				err, wrong = nil, err
+				err = nil // an earlier call was cut off after this
 			}
 			if err != nil {
 				return err
@@ -41,9 +39,6 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 		change, err := l.prepare(ctx, j, r)
 		if change != nil {
 			result = keyResults(change.Keys)
-		}
-		if err == nil && !slices.ContainsFunc(result.Keys, func(k KeyResult) bool { return k.Done == SealedAnew }) {
-			err = wrong
 		}
 		if err != nil {
 			return err
