@@ -18,15 +18,16 @@ type conn struct {
 
 	mu       sync.Mutex
 	nc       net.Conn
-	raw      net.Conn  // below TLS
-	waiting  bool      // for the next command, where a shutdown may interrupt
-	layered  bool      // what is read may be no part of a command, see begin
-	since    time.Time // waiting began
-	woken    bool      // wake was called
-	alarm    time.Time // when to wake by ourselves, unless zero
-	closing  bool      // interrupt was called
-	kicked   bool      // kick was called
-	evicted  bool      // evict was called
+	raw      net.Conn      // below TLS
+	waiting  bool          // for the next command, where a shutdown may interrupt
+	layered  bool          // what is read may be no part of a command, see begin
+	since    time.Time     // waiting began
+	woken    bool          // wake was called
+	alarm    time.Time     // when to wake by ourselves, unless zero
+	closing  bool          // interrupt was called
+	kicked   bool          // kick was called
+	evicted  bool          // evict was called
+	paused   chan struct{} // while an answer is held back; evict closes it
 	loggedIn bool
 	begun    time.Time // of the connection
 	until    time.Time // before login: end of patience with the current command
@@ -196,15 +197,34 @@ func (c *conn) wasKicked() bool {
 	return c.kicked
 }
 
-// evict ends a connection before login that waits for a command or a handshake; false where
-// something is under way.
+// pause says that an answer is held back for a while. The channel is closed where the
+// connection has to go meanwhile.
+func (c *conn) pause() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = make(chan struct{})
+	return c.paused
+}
+
+// resume ends pause.
+func (c *conn) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = nil
+}
+
+// evict ends a connection before login that waits: for a command, for a handshake, or for the
+// answer to a guess; false where something is under way.
 func (c *conn) evict() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.loggedIn || !c.waiting || c.evicted {
+	if c.loggedIn || !c.waiting && c.paused == nil || c.evicted {
 		return false
 	}
 	c.evicted = true
+	if c.paused != nil {
+		close(c.paused)
+	}
 	c.raw.SetReadDeadline(time.Unix(1, 0))
 	return true
 }

@@ -161,9 +161,12 @@ func (s *session) pause(d time.Duration) bool {
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+	evicted := s.conn.pause()
+	defer s.conn.resume()
 	select {
 	case <-timer.C:
 		return true
+	case <-evicted:
 	case <-s.srv.stopping:
 	case <-s.ctx.Done():
 	}

@@ -90,6 +90,35 @@ func TestMaxLogins(t *testing.T) {
 	again.script(`S: * BYE Connection queue full.`)
 }
 
+// A guesser whose answer is held back does not keep others from logging in.
+func TestEvictGuesser(t *testing.T) {
+	f := newFixture(t, func(o *Options) {
+		o.MaxLogins = 1
+		o.Timeouts.AuthDelay = time.Hour
+	})
+	guesser := f.dial()
+	guesser.script("S* * OK\nC: a LOGIN alice wrong")
+	held := func() bool {
+		f.srv.mu.Lock()
+		defer f.srv.mu.Unlock()
+		e := f.srv.logins.Front()
+		if e == nil {
+			return false
+		}
+		c := e.Value.(*session).conn
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.paused != nil
+	}
+	for end := time.Now().Add(5 * time.Second); !held(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the answer is not held back")
+		}
+	}
+	f.login()
+	guesser.script("S* a NO\nS: * BYE Connection queue full.")
+}
+
 func TestMaxPerAddress(t *testing.T) {
 	f := newFixture(t, func(o *Options) { o.MaxPerAddress = 1 })
 	f.listen(false, true)

@@ -103,25 +103,12 @@ func (s *session) noteFolders(all []*listed) map[string]notedFolder {
 	for _, f := range all {
 		noted := notedFolder{exists: f.exists, subscribed: f.subscribed}
 		if f.exists && f.selectable && s.notify.eventsOf(f.name, f.subscribed, s.login.Separator()) != 0 {
-			noted.guid = s.guidOf(f.name)
+			// Where there is none to be had, a rename looks like another mailbox.
+			noted.guid, _ = s.login.GUID(s.ctx, f.name)
 		}
 		now[f.name] = noted
 	}
 	return now
-}
-
-// guidOf returns the GUID of a mailbox, zero where it cannot be opened.
-func (s *session) guidOf(name string) mailbox.GUID {
-	b, err := s.login.Open(s.ctx, name, true)
-	if err != nil {
-		return mailbox.GUID{}
-	}
-	defer func() {
-		if err := b.Close(); err != nil {
-			s.log.Error("closing a mailbox", "err", err)
-		}
-	}()
-	return b.GUID()
 }
 
 // notified tells what has happened while the client waits. woken says that there is a
