@@ -39,6 +39,8 @@ var allowed = map[string][]string{
 	"userdb":              {"internal/secret", "internal/durable", "attrdict", "mailbox"},
 	"storage":             {"mailbox", "compress", "dcrypt", "internal/crlf"},
 	"storage/maildir":     {"mailbox", "storage", "index", "internal/durable"},
+	"storage/mdbox":       {},
+	"inspect":             {"attrdict", "compress", "dcrypt", "storage/maildir", "storage/mdbox"},
 	"storage/storagetest": {"mailbox", "storage", "compress"},
 	"account":             {"metadata", "quota", "internal/durable", "storage", "storage/maildir", "attrdict", "keys", "dcrypt", "compress", "mailbox", "userdb", "internal/secret"},
 	"imapd":               {"metadata", "quota", "account", "mailbox", "storage", "keys", "message", "imapd/imapurl", "imapd/imapwire", "imapd/thread", "internal/secret", "internal/deflate", "internal/throttle"},
