@@ -76,8 +76,7 @@ func (t *tool) showList(r admin.ListResult, count bool) error {
 		fmt.Fprintln(t.stderr, "no keys; they are made at the first login, or by \"cryptokey generate\"")
 	}
 	if s := r.Scan; s != nil && (t.format == "" || t.format == "table") {
-		fmt.Fprintf(t.stdout, "%d messages in %d folders: %d encrypted, %d in the clear, %d unreadable\n",
-			s.Messages, s.Folders, s.Encrypted, s.Clear, s.Unreadable)
+		fmt.Fprintln(t.stdout, scanText(*s))
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ const (
 	exitUsage       = 64
 	exitData        = 65
 	exitNoUser      = 67
-	exitNoKey       = 68 // Dovecot's "not found"
+	exitNotFound    = 68 // Dovecot's "not found"
 	exitUnavailable = 69
 	exitTemporary   = 75
 	exitConfig      = 78
@@ -41,7 +41,7 @@ var outcomes = []struct {
 	{admin.ErrVersion, exitTemporary, "restart mailcryptd, so that both are of one release"},
 	{admin.ErrUsage, exitUsage, ""},
 	{admin.ErrNoUser, exitNoUser, `"doveadm-crypt user '*'" names those that are there`},
-	{admin.ErrNoKey, exitNoKey, `"doveadm-crypt cryptokey list" shows those that are there`},
+	{admin.ErrNoKey, exitNotFound, `"doveadm-crypt cryptokey list" shows those that are there`},
 	{admin.ErrNeedPassword, exitData, "give the password that seals the user key"},
 	{admin.ErrPassword, exitData, "give the password that the keys were sealed with"},
 	{admin.ErrUnhealthy, exitData, ""},

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"mailcrypt/admin"
 )
 
 // every calls fn for every command of the tool, but those that cobra adds.
@@ -36,7 +41,9 @@ func TestExamples(t *testing.T) {
 			return
 		}
 		var script strings.Builder
-		fmt.Fprintf(&script, "exec sh prepare\n")
+		if !ofDaemon(c.Name()) {
+			fmt.Fprintf(&script, "exec sh prepare\n")
+		}
 		for _, line := range strings.Split(c.Example, "\n") {
 			if !strings.HasPrefix(line, "  doveadm-crypt ") && !strings.HasPrefix(line, "  token=$(doveadm-crypt ") {
 				t.Errorf("%s: %q is no example", c.CommandPath(), line)
@@ -50,7 +57,46 @@ func TestExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	testscript.Run(t, testscript.Params{Dir: dir})
+	testscript.Run(t, testscript.Params{Dir: dir, Setup: func(e *testscript.Env) error {
+		if !ofDaemon(e.WorkDir[strings.LastIndex(e.WorkDir, "_")+1:]) {
+			return nil
+		}
+		state := filepath.Join(e.WorkDir, "state")
+		if err := os.Mkdir(state, 0o700); err != nil {
+			return err
+		}
+		s, err := admin.Listen(filepath.Join(state, admin.SocketName), busy{}, nil)
+		if err == nil {
+			e.Defer(func() { s.Close() })
+		}
+		return err
+	}})
+}
+
+// ofDaemon reports whether a command needs a daemon that runs.
+func ofDaemon(name string) bool { return slices.Contains([]string{"status", "who", "kick"}, name) }
+
+// busy is a daemon with one session.
+type busy struct{ admin.Service }
+
+var session = admin.Session{ID: 7, Service: "imap", User: "alice", Remote: "192.0.2.7", TLS: true, Since: time.Now(), Mailbox: "INBOX\x1b[2J", Command: "IDLE"}
+
+func (busy) Status(context.Context) (admin.Status, error) {
+	return admin.Status{PID: 1, Daemon: true, Protocol: admin.Version, Sessions: 1}, nil
+}
+
+func (busy) Who(_ context.Context, r admin.WhoRequest) (admin.WhoResult, error) {
+	if r.User == "nobody" {
+		return admin.WhoResult{}, nil
+	}
+	return admin.WhoResult{Sessions: []admin.Session{session}}, nil
+}
+
+func (busy) Kick(_ context.Context, r admin.KickRequest) (admin.WhoResult, error) {
+	if r.User == "" && r.Remote == "" && len(r.IDs) == 0 {
+		return admin.WhoResult{}, admin.ErrUsage
+	}
+	return busy{}.Who(context.Background(), admin.WhoRequest(r))
 }
 
 // quoteScript quotes an argument as testscript has it.

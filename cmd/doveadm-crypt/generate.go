@@ -12,13 +12,8 @@ import (
 func (t *tool) generate(ctx context.Context, s admin.Service, r admin.GenerateRequest, k *keySecrets) (result admin.GenerateResult, err error) {
 	ctx, done := t.progress(ctx)
 	defer done()
-	err = k.with(ctx, func(secrets []admin.Password) error {
-		r.Password = nil
-		for _, p := range secrets {
-			if p.Key == nil {
-				r.Password = &p
-			}
-		}
+	err = k.with(ctx, func([]admin.Password) error {
+		r.Password = k.password()
 		result, err = s.Generate(ctx, r)
 		done()
 		return err

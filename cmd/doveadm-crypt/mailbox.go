@@ -21,7 +21,7 @@ func (t *tool) mailbox() *cobra.Command {
 	c := &cobra.Command{Use: "cryptokey", Short: "manage users' keys, in Dovecot's form", Args: cobra.NoArgs, RunE: help,
 		Long:    "The commands on keys as doveadm has them, with its options, columns, formats and exit statuses.",
 		Example: "  doveadm-crypt mailbox cryptokey --help"}
-	c.AddCommand(t.mailboxList(), t.mailboxGenerate(), t.mailboxPassword())
+	c.AddCommand(t.mailboxList(), t.mailboxGenerate(), t.mailboxExport(), t.mailboxPassword())
 	m.AddCommand(c)
 	return m
 }

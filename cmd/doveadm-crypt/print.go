@@ -23,6 +23,7 @@ func (t *tool) checkFormat() error {
 type column struct {
 	name, title string
 	untitled    bool // flow and pager print the value alone
+	raw         bool // has lines of its own, which are kept where Dovecot keeps them
 }
 
 // A table is what a command has to show. A row has a cell for each column.
@@ -103,14 +104,14 @@ func (t *tool) showAs(tb table, format string) error {
 		b.WriteByte('\n')
 		for _, row := range tb.rows {
 			for i, cell := range row {
-				b.WriteString(separate(i, "\t") + clean(cell))
+				b.WriteString(separate(i, "\t") + tb.columns[i].clean(cell))
 			}
 			b.WriteByte('\n')
 		}
 	case "flow":
 		for _, row := range tb.rows {
 			for i, cell := range row {
-				b.WriteString(separate(i, " ") + titled(tb.columns[i], "=") + clean(cell))
+				b.WriteString(separate(i, " ") + titled(tb.columns[i], "=") + tb.columns[i].clean(cell))
 			}
 			b.WriteByte('\n')
 		}
@@ -118,7 +119,7 @@ func (t *tool) showAs(tb table, format string) error {
 		for n, row := range tb.rows {
 			b.WriteString(separate(n, "\f\n"))
 			for i, cell := range row {
-				b.WriteString(titled(tb.columns[i], ": ") + cell + "\n")
+				b.WriteString(titled(tb.columns[i], ": ") + tb.columns[i].clean(cell) + "\n")
 			}
 		}
 	case "json":
@@ -193,6 +194,13 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
+}
+
+func (c column) clean(s string) string {
+	if c.raw {
+		return s
+	}
+	return clean(s)
 }
 
 func yesNo(b bool) string {

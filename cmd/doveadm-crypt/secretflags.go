@@ -112,24 +112,26 @@ func (k *keySecrets) ask(ctx context.Context) error {
 // The operation must not have done anything then.
 func (k *keySecrets) with(ctx context.Context, do func([]admin.Password) error) error {
 	err := do(k.got)
-	if !errors.Is(err, admin.ErrNeedPassword) || k.passwords() > 0 {
+	if !errors.Is(err, admin.ErrNeedPassword) || k.password() != nil {
 		return err
 	}
-	if aerr := k.ask(ctx); aerr != nil {
+	switch aerr := k.ask(ctx); {
+	case errors.Is(aerr, errEnded):
+		return err // which says what the password is for
+	case aerr != nil:
 		return aerr
 	}
 	return do(k.got)
 }
 
-// passwords counts those that are no private keys.
-func (k *keySecrets) passwords() int {
-	n := 0
-	for _, p := range k.got {
-		if p.Key == nil {
-			n++
+// password is the last one that is no private key; nil where there is none.
+func (k *keySecrets) password() *admin.Password {
+	for i := len(k.got) - 1; i >= 0; i-- {
+		if k.got[i].Key == nil {
+			return &k.got[i]
 		}
 	}
-	return n
+	return nil
 }
 
 // readKeyFile reads a private key.

@@ -16,6 +16,9 @@ import (
 // maxSecret bounds a password; login hashes take no more than some hundred bytes anyway.
 const maxSecret = 4096
 
+// errEnded reports that no password came.
+var errEnded = usage("the input ended where a password was expected")
+
 // lines reads one secret a line from a stream.
 type lines struct{ r *bufio.Reader }
 
@@ -27,7 +30,7 @@ func (l *lines) next() ([]byte, error) {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return nil, usage("a password is longer than %d bytes", maxSecret)
 	case err != nil && !(errors.Is(err, io.EOF) && len(line) > 0):
-		return nil, usage("the input ended where a password was expected")
+		return nil, errEnded
 	}
 	if n := len(line); n > 0 && line[n-1] == '\n' {
 		line = line[:n-1]

@@ -48,7 +48,7 @@ var allowed = map[string][]string{
 	"admin":               {"account", "attrdict", "dcrypt", "keys", "storage", "userdb", "mailbox", "internal/secret"},
 	"internal/system":     {"account", "admin", "compress", "config", "internal/durable", "lmtpd", "mailbox", "storage", "userdb"},
 	"cmd/mailcryptd":      {"account", "admin", "config", "imapd", "internal/haproxy", "internal/metrics", "internal/system", "lmtpd", "mailbox", "userdb"},
-	"cmd/doveadm-crypt":   {"account", "admin", "config", "internal/durable", "internal/system", "userdb"},
+	"cmd/doveadm-crypt":   {"account", "admin", "config", "filecrypt", "internal/durable", "internal/system", "userdb"},
 	"acceptance":          {},
 	"imapd/difftest":      {},
 	"imapd/resynctest":    {},
