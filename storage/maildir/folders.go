@@ -335,8 +335,8 @@ func (h *Hierarchy) move(ctx context.Context, moves []move) (err error) {
 	db := h.db()
 	for _, m := range moves {
 		db.RenameIdentity(m.from.key, m.to.key)
-		if m.box == nil {
-			continue
+		if m.box == nil || h.boxes[m.from.key] != m.box {
+			continue // nobody has it open, or the last who had it has let go meanwhile
 		}
 		delete(h.boxes, m.from.key)
 		h.boxes[m.to.key] = m.box

@@ -3,6 +3,7 @@ package maildir
 import (
 	"os"
 	"testing"
+	"time"
 
 	"mailcrypt/mailbox"
 )
@@ -44,6 +45,41 @@ func TestRenameWhileSaving(t *testing.T) {
 	for _, m := range []*Mailbox{b, other} {
 		if left, err := os.ReadDir(m.b.tmpPath("")); err != nil || len(left) != 0 {
 			t.Errorf("%d files in tmp, %v", len(left), err)
+		}
+	}
+}
+
+// A mailbox whose last user lets go of it while it is renamed can be opened under its new name.
+func TestCloseWhileRenaming(t *testing.T) {
+	h := openTree(t, newLocation(t), Options{})
+	for range 20 {
+		if err := h.Create(t.Context(), "A"); err != nil {
+			t.Fatal(err)
+		}
+		m, err := h.OpenMailbox(t.Context(), "A")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.b.op <- struct{}{} // both wait for it
+		renamed, closed := make(chan error), make(chan error)
+		go func() { renamed <- h.Rename(t.Context(), "A", "B") }()
+		time.Sleep(time.Millisecond)
+		go func() { closed <- m.Close() }()
+		time.Sleep(time.Millisecond)
+		m.b.unlock()
+		if err := <-renamed; err != nil {
+			t.Fatal(err)
+		}
+		if err := <-closed; err != nil {
+			t.Fatal(err)
+		}
+		b, err := h.OpenMailbox(t.Context(), "B")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		if err := h.Delete(t.Context(), "B"); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
