@@ -28,6 +28,7 @@ With --rewrap, all folder keys are put under the active user key afterwards.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	k := t.keySecrets(c)
+	k.seals = true
 	c.RunE = func(cmd *cobra.Command, folders []string) error {
 		if err := needUser(r.User); err != nil {
 			return err

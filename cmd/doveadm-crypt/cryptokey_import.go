@@ -35,6 +35,7 @@ active user key, user keys by the password or as the configuration says.`,
 		Args: cobra.ExactArgs(1),
 	}
 	k := t.keySecrets(c)
+	k.seals = true
 	c.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if err := needUser(r.User); err != nil {
 			return err

@@ -37,6 +37,7 @@ not do. No folder key is made anew then, with -f neither.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	g := &mailboxGen{t: t, users: t.someUsers(c), secrets: t.keySecrets(c)}
+	g.secrets.seals = true
 	f := c.Flags()
 	f.BoolVarP(&g.userKey, "user-key-only", "U", false, "the user key only")
 	f.BoolVarP(&g.force, "force", "f", false, "make a new key where there is one")

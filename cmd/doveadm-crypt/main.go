@@ -44,6 +44,7 @@ type tool struct {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second one ends the program
 	t := &tool{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := t.root()
 	root.SetArgs(args)

@@ -58,9 +58,12 @@ func (o *secretOption) get(ctx context.Context, fresh bool) ([]byte, error) {
 // keySecrets are the options of commands that open keys: a password, and private keys.
 type keySecrets struct {
 	*secretOption
-	raw  bool
-	keys []string
-	got  []admin.Password
+	raw bool
+	// seals says that a new key may be sealed by it: a secret that is not compared with the
+	// login password is asked for twice.
+	seals bool
+	keys  []string
+	got   []admin.Password
 }
 
 func (t *tool) keySecrets(c *cobra.Command) *keySecrets {
@@ -101,7 +104,7 @@ func (k *keySecrets) options(ctx context.Context) error {
 }
 
 func (k *keySecrets) ask(ctx context.Context) error {
-	secret, err := k.get(ctx, false)
+	secret, err := k.get(ctx, k.seals && k.raw)
 	if err == nil {
 		k.got = append(k.got, admin.Password{Secret: secret, Login: !k.raw})
 	}
