@@ -33,7 +33,13 @@ func (r *Registry) Admin(ctx context.Context, u *userdb.User, fn func(*Admin) er
 		return err
 	}
 	defer a.release()
-	return fn(&Admin{Keys: a.keysFor(s), Settings: s, account: a})
+	k := a.keysFor(s)
+	k.OnUserKey = func(key *dcrypt.PrivateKey, was string, stored bool) {
+		if err := a.rings.adopt(key, was, stored); err != nil {
+			r.log.Warn("an open session does not take over a new user key: it must log in again", "user", s.User, "err", err)
+		}
+	}
+	return fn(&Admin{Keys: k, Settings: s, account: a})
 }
 
 // A NamedFolder is a mailbox with what its keys hang under.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type rings struct {
 	mu   sync.Mutex
 	open map[[sha256.Size]byte]*sharedRing
+	all  map[*sharedRing]struct{} // those that are not shared any more, too
 }
 
 // A sharedRing serves every login that presents the same secret while one of them lives,
@@ -56,6 +58,10 @@ func (rs *rings) get(ctx context.Context, id [sha256.Size]byte, keep time.Durati
 		return nil, err
 	}
 	s := &sharedRing{ring: ring, refs: 1, set: rs, id: id, keep: keep}
+	if rs.all == nil {
+		rs.all = map[*sharedRing]struct{}{}
+	}
+	rs.all[s] = struct{}{}
 	if ring.State().Locked() {
 		return s, nil // a repaired user must not find the locked ring again
 	}
@@ -99,7 +105,19 @@ func (s *sharedRing) drop() {
 	if s.set.open[s.id] == s {
 		delete(s.set.open, s.id)
 	}
+	delete(s.set.all, s)
 	s.ring.Close()
+}
+
+// adopt hands a new user key to the open rings. Rings of master users are not among them.
+func (rs *rings) adopt(key *dcrypt.PrivateKey, was string, stored bool) error {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	var errs []error
+	for s := range rs.all {
+		errs = append(errs, s.ring.Adopt(key, was, stored))
+	}
+	return errors.Join(errs...)
 }
 
 // close ends rings that are kept beyond their last login.

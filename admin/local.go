@@ -61,7 +61,7 @@ func (l *Local) turn(ctx context.Context, user string) (done func(), err error) 
 		select {
 		case <-busy:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", ErrTemporary, ctx.Err())
+			return nil, classify(ctx.Err())
 		}
 	}
 }
@@ -75,7 +75,7 @@ func (l *Local) lookup(ctx context.Context, name string) (*userdb.User, error) {
 	case errors.Is(err, userdb.ErrNoUser):
 		return nil, fmt.Errorf("%w: %s", ErrNoUser, name)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrTemporary, err)
+		return nil, classify(err)
 	}
 	return u, nil
 }

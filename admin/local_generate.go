@@ -97,7 +97,7 @@ func (l *Local) checkLogin(ctx context.Context, u *userdb.User, p Password) erro
 	case errors.Is(err, userdb.ErrAuth):
 		return fmt.Errorf("%w for user %s; nothing was changed", ErrPassword, u.Name)
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrTemporary, err)
+		return classify(err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -248,7 +249,7 @@ func (s scenario) verify(t *testing.T, d attrdict.Dict, mails []*dcrypt.PublicKe
 // TestFileFaults spoils each step on the file system, in each way, over Dovecot's file
 // dictionary.
 func TestFileFaults(t *testing.T) {
-	for _, s := range scenarios {
+	for _, s := range slices.Concat(scenarios, lifeScenarios) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			for _, kind := range []durable.Kind{durable.Fail, durable.Short, durable.Crash, durable.PowerCut} {
@@ -325,7 +326,7 @@ func (d *faultyDict) Update(ctx context.Context, fn func(attrdict.Tx) error) err
 
 // TestTransactionFaults fails each transaction over a bolt dictionary.
 func TestTransactionFaults(t *testing.T) {
-	for _, s := range scenarios {
+	for _, s := range slices.Concat(scenarios, lifeScenarios) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			for _, how := range []faultyDict{{}, {after: true}, {dead: true}, {after: true, dead: true}} {

@@ -130,6 +130,10 @@ type Keys struct {
 	inbox mailbox.GUID
 	log   *slog.Logger
 
+	// OnUserKey, where set, is called with a user key that GenerateUserKey has made, before
+	// it is stored and after: rings that are open can Adopt it. It must not keep the key.
+	OnUserKey func(key *dcrypt.PrivateKey, was string, stored bool)
+
 	mu     sync.Mutex
 	config Config
 }

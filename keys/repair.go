@@ -217,9 +217,9 @@ func (k *Keys) restoreFolder(ctx context.Context, r *Ring, l level, pub *dcrypt.
 	if err != nil {
 		return err
 	}
-	user, _ := r.trustedKey(nil)
-	if user == nil {
-		return ErrClosed
+	user, err := r.wrapKey(ctx)
+	if err != nil {
+		return err
 	}
 	text, err := dcrypt.SealKey(key, user.Public(), dcrypt.SealOptions{})
 	if err != nil {
@@ -227,6 +227,9 @@ func (k *Keys) restoreFolder(ctx context.Context, r *Ring, l level, pub *dcrypt.
 	}
 	k.log.Warn("stored a folder key again whose record was missing", "folder", l.guid.String(), "key", pub.ID().String())
 	err = k.dict.Update(ctx, func(tx attrdict.Tx) error {
+		if err := wraps(tx, user.Public()); err != nil {
+			return err
+		}
 		return attrdict.CompareAndSet(tx, l.private(pub.ID().String()), nil, text)
 	})
 	if errors.Is(err, attrdict.ErrChanged) {
@@ -241,9 +244,9 @@ func (k *Keys) replaceFolderKey(ctx context.Context, r *Ring, c Config, folder m
 	if c.NoGenerate || c.Curve == "" {
 		return fmt.Errorf("%w: the active key of folder %s cannot be shown to be the user's", ErrBadKey, folder)
 	}
-	user, _ := r.trustedKey(nil)
-	if user == nil {
-		return ErrClosed
+	user, err := r.wrapKey(ctx)
+	if err != nil {
+		return err
 	}
 	made, err := k.newFolderKey(ctx, folder, user.Public(), c, active)
 	if err != nil {

@@ -29,7 +29,7 @@ type Ring struct {
 	user    map[dcrypt.KeyID]*dcrypt.PrivateKey // the user's, by both ids
 	trusted map[dcrypt.KeyID]userRecord         // of these, by new id, those that are trusted
 	folder  map[dcrypt.KeyID]*dcrypt.PrivateKey // folder keys opened so far, by both ids
-	wrapped map[dcrypt.KeyID]bool               // folder keys, by new id, that a trusted key wraps
+	wrapped map[dcrypt.KeyID]dcrypt.KeyID       // folder keys, by new id, and the user key that wraps each
 	fixed   []*dcrypt.PrivateKey                // configured: the configuration's to destroy
 	bad     map[[sha256.Size]byte]error         // key texts that failed, and cost something
 	budget  int                                 // rounds left for opening keys that nobody named
@@ -39,7 +39,7 @@ func newRing(k *Keys, fixed []*dcrypt.PrivateKey) *Ring {
 	return &Ring{
 		keys: k, fixed: fixed, budget: searchRounds,
 		user: map[dcrypt.KeyID]*dcrypt.PrivateKey{}, folder: map[dcrypt.KeyID]*dcrypt.PrivateKey{},
-		trusted: map[dcrypt.KeyID]userRecord{}, wrapped: map[dcrypt.KeyID]bool{},
+		trusted: map[dcrypt.KeyID]userRecord{}, wrapped: map[dcrypt.KeyID]dcrypt.KeyID{},
 		bad: map[[sha256.Size]byte]error{},
 	}
 }
@@ -124,7 +124,9 @@ func (r *Ring) open(n namedKey) (*dcrypt.PrivateKey, error) {
 		return nil, err
 	}
 	remember(r.folder, key)
-	r.wrapped[key.ID()] = r.isWrapped(n.text)
+	if by, ok := wrapperOf(n.text); ok {
+		r.wrapped[key.ID()] = by
+	}
 	return key, nil
 }
 

@@ -54,16 +54,35 @@ func (k *Keys) GenerateUserKey(ctx context.Context, secret Secret, rotate bool) 
 	if err := k.provesItself(ctx, inv, c, secret); err != nil {
 		return g, err
 	}
-	if err := g.make(c, func(key *dcrypt.PrivateKey) ([]byte, error) { return c.sealUserKey(key, secret, true) }); err != nil {
+	var fresh *dcrypt.PrivateKey
+	err = g.make(c, func(key *dcrypt.PrivateKey) ([]byte, error) {
+		text, err := c.sealUserKey(key, secret, true)
+		if err == nil {
+			plain := key.Text()
+			defer clear(plain)
+			fresh, err = dcrypt.ParsePrivateKey(plain, dcrypt.Opener{})
+		}
+		return text, err
+	})
+	if err != nil {
 		return g, err
 	}
+	defer fresh.Destroy()
+	k.onUserKey(fresh, inv.ActiveUser, false)
 	err = k.dict.Update(ctx, func(tx attrdict.Tx) error { return g.activate(tx, userLevel(k.inbox), inv.ActiveUser) })
 	if err != nil {
 		return g, fmt.Errorf("keys: storing user key %s: %w", g.ID, err)
 	}
+	k.onUserKey(fresh, inv.ActiveUser, true)
 	g.Made, g.Was = true, inv.ActiveUser
 	k.log.Info("made a user key", "key", g.ID, "was", printable([]byte(g.Was)))
 	return g, nil
+}
+
+func (k *Keys) onUserKey(key *dcrypt.PrivateKey, was string, stored bool) {
+	if k.OnUserKey != nil {
+		k.OnUserKey(key, was, stored)
+	}
 }
 
 // provesItself wants the secret that is to seal a new user key to open one that is there,

@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"mailcrypt/attrdict"
@@ -56,17 +57,13 @@ func isOpenText(text []byte) bool {
 	return err == nil && info.Private && info.Protection == dcrypt.Unprotected
 }
 
-// isWrapped reports whether a trusted user key wraps a folder key's text.
-func (r *Ring) isWrapped(text []byte) bool {
-	info, err := dcrypt.Inspect(text)
-	if err != nil || info.Protection != dcrypt.ByKey {
+// isWrapped reports whether a trusted user key wraps a folder key that is open.
+func (r *Ring) isWrapped(folder dcrypt.KeyID) bool {
+	by, ok := r.wrapped[folder]
+	if !ok || r.user[by] == nil {
 		return false
 	}
-	id, err := dcrypt.ParseKeyID(info.Protector)
-	if err != nil || r.user[id] == nil {
-		return false
-	}
-	_, ok := r.trusted[r.user[id].ID()]
+	_, ok = r.trusted[r.user[by].ID()]
 	return ok
 }
 
@@ -105,6 +102,71 @@ func (r *Ring) trustedKey(prefer []byte) (*dcrypt.PrivateKey, userRecord) {
 	return found, rec
 }
 
+// wrapKey returns a trusted user key that may wrap a folder key now: one that is still
+// stored, for the ring may outlive it, and the active one where that is among them.
+func (r *Ring) wrapKey(ctx context.Context) (*dcrypt.PrivateKey, error) {
+	inv, err := r.keys.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	var found *dcrypt.PrivateKey
+	for _, st := range inv.Keys { // in an order that does not change
+		if !st.User || st.Text == nil || st.Lost || st.Retired {
+			continue
+		}
+		for id := range r.trusted {
+			key := r.user[id]
+			if key == nil || !st.Has(id) {
+				continue
+			}
+			if st.Active {
+				return key, nil
+			}
+			if found == nil {
+				found = key
+			}
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w: no user key of this login is stored any more", ErrNoUserKey)
+	}
+	return found, nil
+}
+
+// Adopt hands a new user key to a ring that trusts the one that was active before: its
+// login's secret seals both, and the ring shall read on. It reads with it from now on; trust
+// says that it is stored, so that mail may depend on it. The ring has a copy of its own.
+func (r *Ring) Adopt(key *dcrypt.PrivateKey, was string, trust bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id, err := dcrypt.ParseKeyID(was)
+	if err != nil || r.closed || r.user[id] == nil {
+		return nil
+	}
+	if _, ok := r.trusted[r.user[id].ID()]; !ok {
+		return nil
+	}
+	if r.user[key.ID()] == nil {
+		text := key.Text()
+		defer clear(text)
+		own, err := dcrypt.ParsePrivateKey(text, dcrypt.Opener{})
+		if err != nil {
+			return err
+		}
+		remember(r.user, own)
+	}
+	if trust {
+		r.trusted[key.ID()] = userRecord{namedKey: namedKey{record: record{r.keys.inbox, true, key.ID().String()}}}
+		clear(r.bad) // what did not open may open now
+	}
+	return nil
+}
+
 // ownsFolder reports whether a folder's public key is the user's: its private half is
 // stored, opens, has its id, and is wrapped by a trusted user key. An error means that
 // it cannot be told.
@@ -118,7 +180,7 @@ func (r *Ring) ownsFolder(pub *dcrypt.PublicKey) (bool, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return key.Public().Equal(pub) && r.wrapped[pub.ID()], nil
+	return key.Public().Equal(pub) && r.isWrapped(pub.ID()), nil
 }
 
 // Fresh reports whether a login that comes now may share the ring: the active user key is
