@@ -51,7 +51,7 @@ func newAccountWorld(t testing.TB, change ...func(*Options)) *accountWorld {
 	w.addr = l.Addr().String()
 	go w.srv.Serve(l, false)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		if err := w.srv.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -63,7 +63,7 @@ func newAccountWorld(t testing.TB, change ...func(*Options)) *accountWorld {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Error("something is still open")
 		}
 		if w.metrics.panics > 0 {
@@ -169,7 +169,7 @@ func TestVanishingClients(t *testing.T) {
 				tcp.Close()
 			}
 			var now held
-			for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 				if now = w.held(); now.within(before) {
 					return
 				}
@@ -240,7 +240,7 @@ UNAUTHENTICATE`, "\n")
 					line := fmt.Sprintf(commands[i]+"%[3]s", from, to, "")
 					command, name = []piece{{text: line}}, strings.Fields(line)[0]
 				}
-				if a.sent = a.sent[max(0, len(a.sent)-200):]; a.nc.SetDeadline(time.Now().Add(20*time.Second)) != nil {
+				if a.sent = a.sent[max(0, len(a.sent)-200):]; a.nc.SetDeadline(time.Now().Add(time.Minute)) != nil {
 					a.fail("no deadline")
 				}
 				p := a.command(command)

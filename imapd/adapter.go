@@ -18,6 +18,14 @@ type Authenticator interface {
 	Login(ctx context.Context, user string, password []byte, remote net.Addr) (*account.Login, error)
 }
 
+// A Namer is an Authenticator that knows which login names stand for one user: guesses count
+// against all of them together. Without it names count as they are typed, but for their case.
+type Namer interface {
+	Authenticator
+	// UserKey is the same for all names of one user. It does no I/O.
+	UserKey(name string) string
+}
+
 // A MasterAuthenticator is an Authenticator that lets master users act for others. LoginAs
 // checks the master's password and opens the user's account, without the user's secrets.
 // Errors are as those of Login.
@@ -32,6 +40,9 @@ func NewServer(o Options) *Server {
 	s := newServer(o, func(ctx context.Context, user string, password []byte, remote net.Addr) (login, error) {
 		return adapt(auth.Login(ctx, user, password, remote))
 	})
+	if n, ok := auth.(Namer); ok {
+		s.userKey = n.UserKey
+	}
 	if m, ok := auth.(MasterAuthenticator); ok {
 		s.loginAs = func(ctx context.Context, user, master string, password []byte, remote net.Addr) (login, error) {
 			return adapt(m.LoginAs(ctx, user, master, password, remote))

@@ -184,6 +184,9 @@ func (s *session) authenticateUser(user, password []byte) error {
 // as failures of whoever's password it is make it.
 func (s *session) authenticateAs(user, master, password []byte) error {
 	who := string(user)
+	if s.srv.userKey != nil && plausibleUser(user) {
+		who = s.srv.userKey(who)
+	}
 	if master != nil {
 		who = "\x00" + string(master) // no user, though one may have the same name
 	}

@@ -355,7 +355,7 @@ func newFixture(t testing.TB, change ...func(*Options)) *fixture {
 	f.addr = l.Addr().String()
 	go f.srv.Serve(l, false)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := f.srv.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
@@ -431,7 +431,7 @@ func (f *fixture) dial() *client {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	return &client{f.t, nc, bufio.NewReader(nc)}
 }
 

@@ -231,6 +231,19 @@ func TestLoginDelay(t *testing.T) {
 	}
 }
 
+// TestGuessesByOtherSpellings: names of one user are one user to who counts guesses.
+func TestGuessesByOtherSpellings(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.MaxDelay = time.Millisecond })
+	f.srv.userKey = func(name string) string {
+		local, _, _ := strings.Cut(name, "@")
+		return local
+	}
+	f.dial().script("S* * OK\nC: a LOGIN bob@one wrong\nS* a NO")
+	f.metrics.check(t, "delayed", &f.metrics.delayed, 0)
+	f.dial().script("S* * OK\nC: a LOGIN bob@two wrong\nS* a NO")
+	f.metrics.check(t, "delayed", &f.metrics.delayed, 1)
+}
+
 type lockedWriter struct {
 	mu *sync.Mutex
 	w  *bytes.Buffer

@@ -89,11 +89,18 @@ type lineFeeder struct{ plain, folded []byte }
 
 // feed gives one whole text to finders, folded.
 func (l *lineFeeder) feed(text string, finders []*finder) {
+	l.add(text, finders)
+	for _, f := range finders {
+		f.cut()
+	}
+}
+
+// add gives the beginning of a text, or a piece from its middle.
+func (l *lineFeeder) add(text string, finders []*finder) {
 	l.plain = norm.NFKD.AppendString(l.plain[:0], text)
 	l.folded = fold(l.folded[:0], l.plain)
 	for _, f := range finders {
 		f.write(l.folded)
-		f.cut()
 	}
 }
 

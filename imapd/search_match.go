@@ -307,10 +307,27 @@ func (m *matcher) searchHeader(p *message.Part, finders []*finder) error {
 	}
 	for len(head) > 0 {
 		end := fieldEnd(head)
-		m.lines.feed(message.DecodeHeader(spaceFolds(head[:end])), finders)
+		m.searchField(head[:end], finders)
 		head = head[end:]
 	}
 	return nil
+}
+
+// maxFieldPiece is how much of a header field is decoded at a time.
+const maxFieldPiece = 256 << 10
+
+// searchField feeds one field. A huge one goes in pieces that end with a line, which no
+// encoded word crosses: decoding holds several copies of its text.
+func (m *matcher) searchField(field []byte, finders []*finder) {
+	for len(field) > maxFieldPiece {
+		cut := bytes.LastIndexByte(field[:maxFieldPiece], '\n') + 1
+		if cut == 0 {
+			cut = maxFieldPiece
+		}
+		m.lines.add(message.DecodeHeader(spaceFolds(field[:cut])), finders)
+		field = field[cut:]
+	}
+	m.lines.feed(message.DecodeHeader(spaceFolds(field)), finders)
 }
 
 // searchPart looks into the texts of a part and those below it. Attachments that are

@@ -135,7 +135,8 @@ func (noMetrics) Panic()                                {}
 type Server struct {
 	opts     Options
 	login    authenticate
-	loginAs  authenticateAs // nil: there are no master users
+	loginAs  authenticateAs           // nil: there are no master users
+	userKey  func(name string) string // nil: the name itself
 	commands map[string]*command
 	ctx      context.Context // of all sessions
 	cancel   context.CancelFunc

@@ -213,6 +213,15 @@ func (p *PasswdFile) names(login string) (name, key string, err error) {
 	return name, string(b), CheckName(name, p.o.UsernameChars)
 }
 
+// Key is what a login name is looked up by, so that all spellings of one user have the same;
+// the name itself where it cannot be one.
+func (p *PasswdFile) Key(login string) string {
+	if _, key, err := p.names(login); err == nil {
+		return key
+	}
+	return login
+}
+
 // find returns the entry of a login name; the table is there even if the user is not.
 func (p *PasswdFile) find(login string) (t *table, e *entry, name string, err error) {
 	if t, err = p.current(); err != nil {

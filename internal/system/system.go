@@ -154,6 +154,9 @@ func (s *System) Login(ctx context.Context, name string, password []byte, from n
 	return s.Accounts.Login(ctx, u, password)
 }
 
+// UserKey is the same for all login names of one user. It makes System imapd's Namer.
+func (s *System) UserKey(name string) string { return s.Users.Key(name) }
+
 // LoginAs checks the password of a master user and opens a user's mail for that master.
 // Masters are in a file of their own, so no user is one. It is imapd's MasterAuthenticator.
 func (s *System) LoginAs(ctx context.Context, name, master string, password []byte, from net.Addr) (*account.Login, error) {
