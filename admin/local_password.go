@@ -113,6 +113,9 @@ func (l *Local) prepare(ctx context.Context, j *job, r SetPasswordRequest) (*key
 	if err != nil {
 		return change, err
 	}
+	if err := unsealable(change.Keys); err != nil {
+		return change, errors.Join(err, change.Rollback(context.WithoutCancel(ctx)))
+	}
 	if err := failed(keyResults(change.Keys)); err != nil {
 		return change, fmt.Errorf("%w; nothing was changed", err)
 	}

@@ -42,6 +42,9 @@ func (l *Local) Reseal(ctx context.Context, r ResealRequest) (ResealResult, erro
 			return err
 		}
 		result = keyResults(change.Keys)
+		if err := unsealable(change.Keys); err != nil {
+			return errors.Join(err, change.Rollback(context.WithoutCancel(ctx)))
+		}
 		if err := unopened(result, r.All); err != nil && (r.All || result.Changed() == 0) {
 			for i := range result.Keys {
 				result.Keys[i].Done, result.Keys[i].Is = Left, nil
@@ -128,6 +131,16 @@ func (j *job) only(ctx context.Context, ids []string) error {
 		}
 		if !found {
 			return fmt.Errorf("%w: user %s has no user key %s", ErrNoKey, j.user.Name, id)
+		}
+	}
+	return nil
+}
+
+// unsealable reports a new seal that a key cannot have, whatever opens it.
+func unsealable(rows []keys.KeyResult) error {
+	for _, row := range rows {
+		if errors.Is(row.Err, dcrypt.ErrHexPassword) {
+			return fmt.Errorf("%w: %w; nothing was changed", ErrUsage, row.Err)
 		}
 	}
 	return nil

@@ -161,7 +161,8 @@ func (t *retirement) never(st *keys.Stored) string {
 			return "it is active: generate another one first"
 		}
 	}
-	if wait := time.Until(st.Rotated.Add(t.delay)); !st.Rotated.IsZero() && wait > 0 {
+	// No mail is encrypted to a user key, and folder keys that come under one are noticed.
+	if wait := time.Until(st.Rotated.Add(t.delay)); !st.User && !st.Rotated.IsZero() && wait > 0 {
 		return fmt.Sprintf("it was active a moment ago, and mail under way may be encrypted to it: try again in %s", wait.Round(time.Second))
 	}
 	return ""

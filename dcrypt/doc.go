@@ -51,8 +51,9 @@
 // only the ID tells that a password was right. The ID is the SHA-256 of the
 // SubjectPublicKeyInfo with a named curve and the compressed point.
 //
-// Version 1, read only, has TABs between its fields, OpenSSL's number for the curve,
-// and as ID the SHA-256 of the compressed point in upper-case hex:
+// Version 1, written only where a key has that form already, has TABs between its fields,
+// OpenSSL's number for the curve, and as ID the SHA-256 of the compressed point in
+// upper-case hex:
 //
 //	public     1 nid point old-ID
 //	private    1 nid 0 scalar old-ID

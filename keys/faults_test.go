@@ -246,13 +246,21 @@ func (s scenario) verify(t *testing.T, d attrdict.Dict, mails []*dcrypt.PublicKe
 	}
 }
 
+// faultKinds are the ways to spoil a step, fewer with -short.
+func faultKinds() []durable.Kind {
+	if testing.Short() {
+		return []durable.Kind{durable.Fail, durable.PowerCut}
+	}
+	return []durable.Kind{durable.Fail, durable.Short, durable.Crash, durable.PowerCut}
+}
+
 // TestFileFaults spoils each step on the file system, in each way, over Dovecot's file
 // dictionary.
 func TestFileFaults(t *testing.T) {
 	for _, s := range slices.Concat(scenarios, lifeScenarios) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for _, kind := range []durable.Kind{durable.Fail, durable.Short, durable.Crash, durable.PowerCut} {
+			for _, kind := range faultKinds() {
 				steps := 0
 				for n := 1; ; n++ {
 					path := filepath.Join(t.TempDir(), "dovecot-attributes")

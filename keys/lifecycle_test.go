@@ -267,7 +267,7 @@ func TestForceFaults(t *testing.T) {
 			t.Errorf("%s: with the key back, mail is not readable", where)
 		}
 	}
-	for _, kind := range []durable.Kind{durable.Fail, durable.Short, durable.Crash, durable.PowerCut} {
+	for _, kind := range faultKinds() {
 		for n := 1; ; n++ {
 			path := filepath.Join(t.TempDir(), "dovecot-attributes")
 			good := openFile(t, path, nil)

@@ -47,6 +47,8 @@ type KeyResult struct {
 	Restored, Made, SetAside bool
 	FolderKeys               int
 	Err                      error // nil: it has the new seal, or is set aside
+
+	opened bool
 }
 
 // A Change is new seals of user keys, stored beside the present ones. It ends with Commit
@@ -118,7 +120,7 @@ func (k *Keys) prepare(ctx context.Context, old []Secret, to Seal) (*Change, err
 		seen[rec.record.id] = true
 		row.Active = rec.record.guid == k.inbox && rec.record.id == inv.ActiveUser
 		switch {
-		case row.Err != nil && to.Force:
+		case row.Err != nil && to.Force && !row.opened:
 			row.SetAside, row.FolderKeys, row.Err = true, inv.hanging(rec.record.id), nil
 			change.lost = append(change.lost, rec)
 		case row.Err != nil:
@@ -267,7 +269,14 @@ func (k *Keys) prepareOne(rec userRecord, old []Secret, to Seal, c Config) (row 
 		return row, next
 	}
 	defer key.Destroy()
-	if next.pending, row.Err = seal(key, to, c); row.Err == nil {
+	row.opened = true
+	info, err := dcrypt.Inspect(row.Was)
+	if err == nil && info.Format == dcrypt.FormatV1 {
+		next.pending, row.Err = sealV1(key, to, c)
+	} else {
+		next.pending, row.Err = seal(key, to, c)
+	}
+	if row.Err == nil {
 		row.Is = next.pending
 	}
 	return row, next
@@ -310,6 +319,32 @@ func seal(key *dcrypt.PrivateKey, to Seal, c Config) ([]byte, error) {
 		return key.Text(), nil
 	}
 	return nil, errors.New("keys: no new seal is given")
+}
+
+// sealV1 is seal for a key that stands under its old id, where Dovecot looks for a text of
+// version 1. Its passwords are hex digits; Dovecot can read no other form there.
+func sealV1(key *dcrypt.PrivateKey, to Seal, c Config) (text []byte, err error) {
+	opener := dcrypt.Opener{}
+	switch {
+	case to.Key != nil:
+		text, err = dcrypt.SealKeyV1(key, to.Key)
+		finder := dcrypt.KeyList(slices.Concat(c.SealKeys, c.OpenKeys))
+		if _, missing := finder.PrivateKey(to.Key.ID()); missing != nil && err == nil {
+			return text, nil
+		}
+		opener.Keys = finder
+	case to.Password.Known():
+		text, err = dcrypt.SealPasswordV1(key, to.Password.Bytes())
+		opener.Password = to.Password.bytes
+	case to.Open:
+		text, err = dcrypt.TextV1(key)
+	default:
+		err = errors.New("no new seal is given")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keys: sealing user key %s, which has the form of version 1: %w", key.ID(), err)
+	}
+	return text, sealHolds(key, text, opener)
 }
 
 // openWithAny opens a user key with the first of the secrets, or configured keys, that
