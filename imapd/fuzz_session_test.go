@@ -273,7 +273,12 @@ func play(t testing.TB, f *fixture, data []byte) {
 	b.dial()
 	b.say("LOGIN alice secret")
 	b.say("SELECT INBOX")
-	defer func() { a.nc.Close(); b.nc.Close() }()
+	defer func() {
+		if a.nc != nil { // nothing to play
+			a.nc.Close()
+		}
+		b.nc.Close()
+	}()
 	for !m.done() {
 		a.dial()
 		for a.n < 200 && !m.done() {
