@@ -18,7 +18,12 @@ import (
 // dialAdmin connects to the admin socket of a daemon.
 func (d *daemon) dialAdmin(t testing.TB) *admin.Client {
 	t.Helper()
-	c, err := admin.Dial(context.Background(), filepath.Join(d.dir, "state", admin.SocketName))
+	path := filepath.Join(d.dir, "state", admin.SocketName)
+	c, err := admin.Dial(context.Background(), path)
+	// The socket is the last thing that a daemon opens.
+	for end := time.Now().Add(20 * time.Second); errors.Is(err, admin.ErrNoDaemon) && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		c, err = admin.Dial(context.Background(), path)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
