@@ -23,17 +23,11 @@ password has made them count already.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := needUser(r.User); err != nil {
-				return err
-			}
 			r.Token, r.Commit, r.KeepOld = args[0], !abandon, int64(keep/time.Second)
-			s, err := t.service(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			result, err := s.EndReseal(cmd.Context(), r)
-			return errors.Join(t.showEnded(result), err)
+			return t.forUser(cmd.Context(), r.User, nil, func(s admin.Service) error {
+				result, err := s.EndReseal(cmd.Context(), r)
+				return errors.Join(t.showEnded(result), err)
+			})
 		},
 	}
 	t.userOption(c, &r.User)

@@ -32,39 +32,29 @@ With --clear private keys come unsealed: whoever gets at the output reads the ma
 	}
 	k := t.keySecrets(c)
 	c.RunE = func(cmd *cobra.Command, folders []string) error {
-		if err := needUser(r.User); err != nil {
-			return err
-		}
 		r.Folders = folders
 		if r.Clear {
 			fmt.Fprintln(t.stderr, "warning: whoever gets at this output reads the mail")
 		}
-		defer k.clear()
-		if err := k.options(cmd.Context()); err != nil {
-			return err
-		}
-		s, err := t.service(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		result, err := t.export(cmd.Context(), s, r, k)
-		defer clearKeys(result.Keys)
-		if len(result.Keys) == 0 {
-			return err
-		}
-		write := func(w io.Writer) error {
-			if bare {
-				return writeBare(w, result)
+		return t.forUser(cmd.Context(), r.User, k, func(s admin.Service) error {
+			result, err := t.export(cmd.Context(), s, r, k)
+			defer clearKeys(result.Keys)
+			if len(result.Keys) == 0 {
+				return err
 			}
-			enc := json.NewEncoder(w)
-			enc.SetIndent("", "  ")
-			return enc.Encode(result)
-		}
-		if output == "" {
-			return errors.Join(write(t.stdout), err)
-		}
-		return errors.Join(filecrypt.WriteNew(output, write), err)
+			write := func(w io.Writer) error {
+				if bare {
+					return writeBare(w, result)
+				}
+				enc := json.NewEncoder(w)
+				enc.SetIndent("", "  ")
+				return enc.Encode(result)
+			}
+			if output == "" {
+				return errors.Join(write(t.stdout), err)
+			}
+			return errors.Join(filecrypt.WriteNew(output, write), err)
+		})
 	}
 	t.userOption(c, &r.User)
 	f := c.Flags()
@@ -80,12 +70,9 @@ With --clear private keys come unsealed: whoever gets at the output reads the ma
 
 // export calls Export, asking for a password where keys are to be opened.
 func (t *tool) export(ctx context.Context, s admin.Service, r admin.ExportRequest, k *keySecrets) (result admin.ExportResult, err error) {
-	ctx, done := t.progress(ctx)
-	defer done()
-	err = k.with(ctx, func(secrets []admin.Password) error {
+	err = k.call(ctx, func(ctx context.Context, secrets []admin.Password) error {
 		r.Secrets = secrets
 		result, err = s.Export(ctx, r)
-		done()
 		return err
 	})
 	return result, err

@@ -30,28 +30,18 @@ With --rewrap, all folder keys are put under the active user key afterwards.`,
 	k := t.keySecrets(c)
 	k.seals = true
 	c.RunE = func(cmd *cobra.Command, folders []string) error {
-		if err := needUser(r.User); err != nil {
-			return err
-		}
 		if r.Folders = folders; len(folders) == 0 && !r.UserKey {
 			return usage("say which keys: --user-key, or folders, such as '*' for all")
 		}
-		defer k.clear()
-		if err := k.options(cmd.Context()); err != nil {
-			return err
-		}
-		s, err := t.service(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		result, err := t.generate(cmd.Context(), s, r, k)
-		if err == nil && rewrap {
-			var moved admin.RewrapResult
-			moved, err = t.rewrap(cmd.Context(), s, admin.RewrapRequest{User: r.User}, k)
-			result.Rewrap = &moved
-		}
-		return errors.Join(t.showGenerated(result), err)
+		return t.forUser(cmd.Context(), r.User, k, func(s admin.Service) error {
+			result, err := t.generate(cmd.Context(), s, r, k)
+			if err == nil && rewrap {
+				var moved admin.RewrapResult
+				moved, err = t.rewrap(cmd.Context(), s, admin.RewrapRequest{User: r.User}, k)
+				result.Rewrap = &moved
+			}
+			return errors.Join(t.showGenerated(result), err)
+		})
 	}
 	t.userOption(c, &r.User)
 	f := c.Flags()

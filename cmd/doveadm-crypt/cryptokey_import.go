@@ -47,17 +47,10 @@ active user key, user keys by the password or as the configuration says.`,
 			return err
 		}
 		defer clearKeys(r.Keys)
-		defer k.clear()
-		if err := k.options(cmd.Context()); err != nil {
-			return err
-		}
-		s, err := t.service(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		result, err := t.importKeys(cmd.Context(), s, r, k)
-		return errors.Join(t.showImported(result), err)
+		return t.forUser(cmd.Context(), r.User, k, func(s admin.Service) error {
+			result, err := t.importKeys(cmd.Context(), s, r, k)
+			return errors.Join(t.showImported(result), err)
+		})
 	}
 	t.userOption(c, &r.User)
 	f := c.Flags()
@@ -101,16 +94,13 @@ func (t *tool) readKeys(name string, userKey bool, folder string) ([]admin.Expor
 // importKeys calls Import. A password opens sealed keys and seals user keys that are in the
 // clear.
 func (t *tool) importKeys(ctx context.Context, s admin.Service, r admin.ImportRequest, k *keySecrets) (result admin.ImportResult, err error) {
-	ctx, done := t.progress(ctx)
-	defer done()
 	open := slices.ContainsFunc(r.Keys, func(k admin.ExportedKey) bool { return k.User && (k.Clear || k.Seal == nil) })
-	err = k.with(ctx, func(secrets []admin.Password) error {
+	err = k.call(ctx, func(ctx context.Context, secrets []admin.Password) error {
 		r.Secrets = secrets
 		if open && !r.Open {
 			r.Password = k.password()
 		}
 		result, err = s.Import(ctx, r)
-		done()
 		if errors.Is(err, admin.ErrPassword) && len(secrets) == 0 {
 			return fmt.Errorf("%w: %w", admin.ErrNeedPassword, err) // nothing was stored
 		}

@@ -25,22 +25,16 @@ keys they need that are not there.`,
   doveadm-crypt cryptokey list -u alice --user-keys --format json`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, folders []string) error {
-			if err := needUser(r.User); err != nil {
-				return err
-			}
 			r.Folders = folders
-			s, err := t.service(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			ctx, done := t.progress(cmd.Context())
-			result, err := s.List(ctx, r)
-			done()
-			if err != nil {
-				return err
-			}
-			return t.showList(result, r.Count)
+			return t.forUser(cmd.Context(), r.User, nil, func(s admin.Service) error {
+				ctx, done := t.progress(cmd.Context())
+				result, err := s.List(ctx, r)
+				done()
+				if err != nil {
+					return err
+				}
+				return t.showList(result, r.Count)
+			})
 		},
 	}
 	t.userOption(c, &r.User)

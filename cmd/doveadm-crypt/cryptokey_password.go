@@ -138,14 +138,13 @@ func (r *reseal) run(cmd *cobra.Command) (admin.ResealResult, error) {
 	if err != nil {
 		return admin.ResealResult{}, err
 	}
-	s, err := r.t.service(ctx)
-	if err != nil {
-		return admin.ResealResult{}, err
-	}
-	defer s.Close()
-	ctx, done := r.t.progress(ctx)
-	defer done()
-	result, err := s.Reseal(ctx, q)
+	var result admin.ResealResult
+	err = r.t.withService(ctx, func(s admin.Service) error {
+		ctx, done := r.t.progress(ctx)
+		defer done()
+		result, err = s.Reseal(ctx, q)
+		return err
+	})
 	if errors.Is(err, admin.ErrNoKey) && len(q.Keys) == 0 {
 		return result, nil // Dovecot: it is done with 0 keys
 	}
@@ -153,12 +152,10 @@ func (r *reseal) run(cmd *cobra.Command) (admin.ResealResult, error) {
 }
 
 func (r *reseal) secrets(ctx context.Context, cmd *cobra.Command, q *admin.ResealRequest) error {
-	for _, name := range r.keyFiles {
-		text, err := readKeyFile(name)
-		if err != nil {
-			return err
-		}
-		q.Old = append(q.Old, admin.Password{Key: text})
+	keys, err := r.t.otherSecrets(nil, r.keyFiles, r.raw)
+	q.Old = keys
+	if err != nil {
+		return err
 	}
 	dovecot, err := r.t.dovecotSecret()
 	if err != nil {
@@ -177,12 +174,10 @@ func (r *reseal) secrets(ctx context.Context, cmd *cobra.Command, q *admin.Resea
 		}
 		q.Old = append(q.Old, admin.Password{Secret: secret, Login: !r.raw})
 	}
-	for _, name := range r.earlier {
-		secret, err := r.t.fromFile(name)
-		if err != nil {
-			return err
-		}
-		q.Old = append(q.Old, admin.Password{Secret: secret, Login: !r.raw})
+	earlier, err := r.t.otherSecrets(r.earlier, nil, r.raw)
+	q.Old = append(q.Old, earlier...)
+	if err != nil {
+		return err
 	}
 	switch {
 	case r.clearIt || r.toConfigured:

@@ -25,19 +25,13 @@ mail that needs it is lost. Mail in backups needs its keys too: they are in the 
   doveadm-crypt cryptokey retire -u alice --unneeded`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			if err := needUser(r.User); err != nil {
-				return err
-			}
 			r.IDs = ids
-			s, err := t.service(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			ctx, done := t.progress(cmd.Context())
-			result, err := s.Retire(ctx, r)
-			done()
-			return errors.Join(t.showRetired(result), err)
+			return t.forUser(cmd.Context(), r.User, nil, func(s admin.Service) error {
+				ctx, done := t.progress(cmd.Context())
+				result, err := s.Retire(ctx, r)
+				done()
+				return errors.Join(t.showRetired(result), err)
+			})
 		},
 	}
 	t.userOption(c, &r.User)

@@ -24,21 +24,11 @@ have the wildcards * and %; without it all folder keys are meant, those of delet
 	}
 	k := t.keySecrets(c)
 	c.RunE = func(cmd *cobra.Command, folders []string) error {
-		if err := needUser(r.User); err != nil {
-			return err
-		}
 		r.Folders = folders
-		defer k.clear()
-		if err := k.options(cmd.Context()); err != nil {
-			return err
-		}
-		s, err := t.service(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		result, err := t.rewrap(cmd.Context(), s, r, k)
-		return errors.Join(t.showRewrapped(result), err)
+		return t.forUser(cmd.Context(), r.User, k, func(s admin.Service) error {
+			result, err := t.rewrap(cmd.Context(), s, r, k)
+			return errors.Join(t.showRewrapped(result), err)
+		})
 	}
 	t.userOption(c, &r.User)
 	c.Flags().BoolVar(&r.DryRun, "dry-run", false, "say what would be done, and do nothing")
@@ -47,12 +37,9 @@ have the wildcards * and %; without it all folder keys are meant, those of delet
 
 // rewrap calls Rewrap, which has changed nothing where it wants a password.
 func (t *tool) rewrap(ctx context.Context, s admin.Service, r admin.RewrapRequest, k *keySecrets) (result admin.RewrapResult, err error) {
-	ctx, done := t.progress(ctx)
-	defer done()
-	err = k.with(ctx, func(secrets []admin.Password) error {
+	err = k.call(ctx, func(ctx context.Context, secrets []admin.Password) error {
 		r.Secrets = secrets
 		result, err = s.Rewrap(ctx, r)
-		done()
 		return err
 	})
 	return result, err

@@ -21,16 +21,10 @@ the dictionary can try the old password on them.`,
 		Example: `  doveadm-crypt cryptokey password -u alice --keep-old 1h; doveadm-crypt cryptokey undo -u alice`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := needUser(r.User); err != nil {
-				return err
-			}
-			s, err := t.service(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			result, err := s.UndoReseal(cmd.Context(), r)
-			return errors.Join(t.showEnded(result), err)
+			return t.forUser(cmd.Context(), r.User, nil, func(s admin.Service) error {
+				result, err := s.UndoReseal(cmd.Context(), r)
+				return errors.Join(t.showEnded(result), err)
+			})
 		},
 	}
 	t.userOption(c, &r.User)

@@ -45,21 +45,20 @@ until "cryptokey password" is given what opens them.`,
 				return err
 			}
 		}
-		if r.Keys, err = t.otherSecrets(earlier, keyFiles); err != nil {
+		if r.Keys, err = t.otherSecrets(earlier, keyFiles, false); err != nil {
 			return err
 		}
 		if r.New, err = fresh.get(cmd.Context(), true); err != nil {
 			return err
 		}
 		r.KeepOld = int64(keep / time.Second)
-		s, err := t.service(cmd.Context())
-		if err != nil {
+		var result admin.ResealResult
+		err = t.withService(cmd.Context(), func(s admin.Service) error {
+			ctx, done := t.progress(cmd.Context())
+			defer done()
+			result, err = s.SetPassword(ctx, r)
 			return err
-		}
-		defer s.Close()
-		ctx, done := t.progress(cmd.Context())
-		result, err := s.SetPassword(ctx, r)
-		done()
+		})
 		if t.format == "json" {
 			return errors.Join(t.show(table{}, result), err)
 		}
@@ -80,19 +79,20 @@ until "cryptokey password" is given what opens them.`,
 	return c
 }
 
-// otherSecrets are earlier passwords and private keys.
-func (t *tool) otherSecrets(passwords, keys []string) (list []admin.Password, err error) {
+// otherSecrets are earlier passwords, raw ones or those of logins, and private keys; what was
+// read before an error too, for the caller clears it.
+func (t *tool) otherSecrets(passwords, keys []string, raw bool) (list []admin.Password, err error) {
 	for _, name := range passwords {
 		secret, err := t.fromFile(name)
 		if err != nil {
-			return nil, err
+			return list, err
 		}
-		list = append(list, admin.Password{Secret: secret, Login: true})
+		list = append(list, admin.Password{Secret: secret, Login: !raw})
 	}
 	for _, name := range keys {
 		text, err := readKeyFile(name)
 		if err != nil {
-			return nil, err
+			return list, err
 		}
 		list = append(list, admin.Password{Key: text})
 	}
