@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,19 +22,8 @@ import (
 // installed. The daemon is restarted now and then, and killed in the middle of changes. What
 // the clients were told must add up to the truth each time.
 func TestResync(t *testing.T) {
-	rounds := 250
-	if testing.Short() {
-		rounds = 30
-	}
-	if s := os.Getenv("RESYNC_ROUNDS"); s != "" {
-		rounds, _ = strconv.Atoi(s)
-	}
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("RESYNC_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("RESYNC_SEED=%d", seed)
-	w := newResyncWorld(t, seed)
+	rounds, random := resynctest.Play(t, 250, 30)
+	w := newResyncWorld(t, random)
 	for n := range rounds {
 		if err := w.round(); err != nil {
 			t.Fatalf("round %d, after %v: %v", n, w.done, err)
@@ -69,16 +57,16 @@ type resyncWorld struct {
 	done []string // this round's changes, to tell of a failure
 }
 
-func newResyncWorld(t *testing.T, seed uint64) *resyncWorld {
+func newResyncWorld(t *testing.T, random *rand.Rand) *resyncWorld {
 	dir := scratch(t)
-	w := &resyncWorld{T: t, rand: rand.New(rand.NewPCG(seed, 0)), maildir: filepath.Join(dir, "u", "Maildir")}
+	w := &resyncWorld{T: t, rand: random, maildir: filepath.Join(dir, "u", "Maildir")}
 	w.daemon = setup{dir: dir, users: "u:{PLAIN}pw::::::\n", crypt: "curve = \"prime256v1\"\n"}.start(t)
 	if _, err := exec.LookPath("dovecot"); err == nil && isRoot() {
 		w.dove = dovecotSetup{homes: dir, users: "u:{PLAIN}pw::::::\n", plugins: "zlib"}.start(t).imap
 	}
 	for _, qresync := range []bool{true, true, false} {
 		w.clients = append(w.clients, &resynctest.Client{Dial: func() (net.Conn, error) { return net.Dial("tcp", w.daemon.imap) },
-			User: "u", Password: "pw", Mailbox: "INBOX", Qresync: qresync, Rand: rand.New(rand.NewPCG(seed, uint64(len(w.clients)+1)))})
+			User: "u", Password: "pw", Mailbox: "INBOX", Qresync: qresync, Rand: rand.New(rand.NewPCG(random.Uint64(), 0))})
 	}
 	c := login(t, w.daemon.imap, "u", "pw")
 	for range 8 {

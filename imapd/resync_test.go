@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,19 +20,8 @@ import (
 // compares what they remember with the truth each time. What others have not touched must
 // not be told again.
 func TestResync(t *testing.T) {
-	rounds := 1500
-	if testing.Short() {
-		rounds = 300
-	}
-	if s := os.Getenv("RESYNC_ROUNDS"); s != "" {
-		rounds, _ = strconv.Atoi(s)
-	}
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("RESYNC_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("RESYNC_SEED=%d", seed)
-	newResyncWorld(t, seed).play(rounds)
+	rounds, random := resynctest.Play(t, 1500, 300)
+	newResyncWorld(t, random).play(rounds)
 }
 
 // A resyncWorld is a mailbox with clients under test and with others who change it.
@@ -46,8 +34,8 @@ type resyncWorld struct {
 	others  []*client
 }
 
-func newResyncWorld(t *testing.T, seed uint64) *resyncWorld {
-	w := &resyncWorld{fixture: newFixture(t), rand: rand.New(rand.NewPCG(seed, 0))}
+func newResyncWorld(t *testing.T, random *rand.Rand) *resyncWorld {
+	w := &resyncWorld{fixture: newFixture(t), rand: random}
 	if err := w.user.Create(context.Background(), "other"); err != nil {
 		t.Fatal(err)
 	}

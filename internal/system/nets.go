@@ -16,17 +16,12 @@ import (
 // and so does an empty field. It is looked at after the password, so that it tells nothing
 // to those who do not know that.
 func allowed(u *userdb.User, from net.Addr) error {
-	field, ok := u.Fields["allow_nets"]
-	if !ok {
-		return nil
-	}
-	nets, err := userdb.Expand(field, userdb.Vars{User: u.Name, Home: u.Home})
-	if err != nil {
-		return fmt.Errorf("user %s: allow_nets: %w", u.Name, err)
+	nets, given, err := allowNets(u)
+	if err != nil || !given {
+		return err
 	}
 	addr, remote := address(from)
-	for n := range strings.SplitSeq(string(nets), ",") {
-		n = strings.TrimSpace(n)
+	for _, n := range nets {
 		if !remote {
 			if n == "local" {
 				return nil
@@ -42,21 +37,32 @@ func allowed(u *userdb.User, from net.Addr) error {
 
 // CheckUser looks at those of a user's fields that are not settings of the account.
 func CheckUser(u *userdb.User) error {
-	field, ok := u.Fields["allow_nets"]
-	if !ok {
-		return nil
-	}
-	nets, err := userdb.Expand(field, userdb.Vars{User: u.Name, Home: u.Home})
+	nets, _, err := allowNets(u)
 	if err != nil {
-		return fmt.Errorf("user %s: allow_nets: %w", u.Name, err)
+		return err
 	}
-	for n := range strings.SplitSeq(string(nets), ",") {
-		n = strings.TrimSpace(n)
+	for _, n := range nets {
 		if _, err := config.ParseNetwork(n); err != nil && n != "local" {
 			return fmt.Errorf("user %s: allow_nets: %q is no network", u.Name, n)
 		}
 	}
 	return nil
+}
+
+// allowNets is what the field lists; given tells an empty field from none.
+func allowNets(u *userdb.User) (nets []string, given bool, err error) {
+	field, given := u.Fields["allow_nets"]
+	if !given {
+		return nil, false, nil
+	}
+	text, err := userdb.Expand(field, userdb.Vars{User: u.Name, Home: u.Home})
+	if err != nil {
+		return nil, true, fmt.Errorf("user %s: allow_nets: %w", u.Name, err)
+	}
+	for n := range strings.SplitSeq(string(text), ",") {
+		nets = append(nets, strings.TrimSpace(n))
+	}
+	return nets, true, nil
 }
 
 // address is the client's address, without the zone of a link; an IPv4 address in IPv6 form
