@@ -25,6 +25,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"mailcrypt/internal/durable"
 )
 
 // ErrSyntax reports text that is no configuration of Dovecot's.
@@ -150,18 +152,13 @@ func (r *Result) WriteReport(w io.Writer) error {
 
 // WriteFile writes the configuration to a new file that its owner alone can read. It does
 // not replace a file.
-func (r *Result) WriteFile(path string) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("dovecotconf: %w", err)
-	}
-	defer func() {
-		if err = errors.Join(err, f.Close()); err != nil {
-			err = errors.Join(fmt.Errorf("dovecotconf: writing: %w", err), os.Remove(path))
-		}
-	}()
-	if _, err := f.Write(r.TOML); err != nil {
+func (r *Result) WriteFile(path string) error {
+	err := durable.WriteNew(path, func(w io.Writer) error {
+		_, err := w.Write(r.TOML)
 		return err
+	})
+	if err != nil {
+		return fmt.Errorf("dovecotconf: writing: %w", err)
 	}
-	return f.Sync()
+	return nil
 }

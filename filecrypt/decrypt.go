@@ -15,7 +15,6 @@ import (
 
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
-	"mailcrypt/internal/secret"
 )
 
 var (
@@ -52,7 +51,8 @@ type Decrypted struct {
 }
 
 // Decrypt verifies the stream that in holds from its beginning and then writes what it
-// says to out. With an error before that nothing was written; an error of the second
+// says to out. in is read twice where it is a regular file or has ReadAt and Size; otherwise
+// it is kept in memory, and bounded. With an error before that nothing was written; an error of the second
 // reading, because the file changes meanwhile, ends the output in the middle.
 //
 // Errors wrap those above, or are of dcrypt.Open and compress.
@@ -129,8 +129,18 @@ func inflate(r *dcrypt.Reader, out io.Writer, m compress.Method, limit int64) (i
 	return n, nil
 }
 
-// source makes in readable twice: a regular file as it is, anything else from memory.
+// A sized is input that can be read twice, and knows its size, as bytes.Reader and
+// io.SectionReader.
+type sized interface {
+	io.ReaderAt
+	Size() int64
+}
+
+// source makes in readable twice: a regular file as it is, a pipe from memory.
 func source(in io.Reader) (io.ReaderAt, int64, error) {
+	if s, ok := in.(sized); ok {
+		return s, s.Size(), nil
+	}
 	if f, ok := in.(*os.File); ok {
 		fi, err := f.Stat()
 		if err != nil {
@@ -148,25 +158,4 @@ func source(in io.Reader) (io.ReaderAt, int64, error) {
 		return nil, 0, fmt.Errorf("%w (beyond %d MiB)", ErrPipe, maxPipe>>20)
 	}
 	return bytes.NewReader(b), int64(len(b)), nil
-}
-
-// PrivateKey reads a private key as people keep it in files: key text with or without a
-// newline at its end, its base64, PEM or JWK. password is nil where there is none. Errors
-// are those of dcrypt.ParsePrivateKey. The caller destroys the key and clears the password.
-func PrivateKey(text, password []byte) (*dcrypt.PrivateKey, error) {
-	o := dcrypt.Opener{}
-	if password != nil {
-		o.Password = secret.New(password)
-	}
-	return dcrypt.ParsePrivateKey(dcrypt.DecodeKeySetting(oneLine(text)), o)
-}
-
-// PublicKey reads a public key in the forms of PrivateKey.
-func PublicKey(text []byte) (*dcrypt.PublicKey, error) {
-	return dcrypt.ParsePublicKey(dcrypt.DecodeKeySetting(oneLine(text)))
-}
-
-// oneLine takes off one line end, which an editor leaves and a key text does not have.
-func oneLine(text []byte) []byte {
-	return bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
 }

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
+	"mailcrypt/internal/durable"
 )
 
 // EncryptOptions are the options of Encrypt. The zero value is what mailcryptd and Dovecot
@@ -80,17 +80,8 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 type onlyReader struct{ io.Reader }
 
 // WriteNew makes a file that its owner alone can read and that write fills. It replaces
-// no file, and where write fails there is none.
-func WriteNew(path string, write func(io.Writer) error) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("filecrypt: %w", err)
-	}
-	if err = write(f); err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
-	}
-	return nil
+// no file, which is an error wrapping fs.ErrExist; where write fails there is none. When
+// it returns nil the file is durable.
+func WriteNew(path string, write func(io.Writer) error) error {
+	return durable.WriteNew(path, write)
 }

@@ -11,14 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
+	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
+	"mailcrypt/internal/durable"
 	"mailcrypt/storage/mdbox"
 )
 
@@ -111,18 +110,11 @@ const (
 // File looks at a file. What is wrong inside is part of the answer; the error is that of
 // opening and reading.
 func File(ctx context.Context, path string, o Options) (*Info, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, fi, err := durable.OpenRegular(path, 0)
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("inspect: %w", err)
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("inspect: %s is not a regular file", path)
-	}
 	info := &Info{Path: path, Size: fi.Size()}
 	head := make([]byte, min(fi.Size(), 4096))
 	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
@@ -230,4 +222,15 @@ func (info *Info) mdbox(ctx context.Context, r io.ReaderAt, size int64, o Option
 		}
 		info.Mdbox.Messages = append(info.Mdbox.Messages, rec)
 	}
+}
+
+// Damaged reports whether something is wrong with the file, or with what is in it.
+func (info *Info) Damaged() bool {
+	if info.Error != "" || info.Stream != nil && info.Stream.Error != "" {
+		return true
+	}
+	if info.Dict != nil && slices.ContainsFunc(info.Dict.Attributes, func(a Attribute) bool { return a.Error != "" }) {
+		return true
+	}
+	return info.Mdbox != nil && slices.ContainsFunc(info.Mdbox.Messages, func(r MdboxRecord) bool { return r.Stream != nil && r.Stream.Error != "" })
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailcrypt/dcrypt"
+	"mailcrypt/internal/durable"
 	"mailcrypt/mailbox"
 	"mailcrypt/storage"
 )
@@ -147,15 +148,11 @@ func (n *Needs) files(ctx context.Context, root, dir string) error {
 
 // fileHeader is nil for a file that is not encrypted.
 func fileHeader(path string) (*dcrypt.Header, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, fi, err := durable.OpenRegular(path, unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	head := make([]byte, min(fi.Size(), int64(dcrypt.MagicLen)))
 	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
 		return nil, err
@@ -169,7 +166,7 @@ func fileHeader(path string) (*dcrypt.Header, error) {
 // guidOf reads the GUID of a Maildir from the head of its dovecot-uidlist, zero if there
 // is none.
 func guidOf(dir string) mailbox.GUID {
-	f, err := os.OpenFile(filepath.Join(dir, "dovecot-uidlist"), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, _, err := durable.OpenRegular(filepath.Join(dir, "dovecot-uidlist"), unix.O_NOFOLLOW)
 	if err != nil {
 		return mailbox.GUID{}
 	}

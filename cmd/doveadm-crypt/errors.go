@@ -6,7 +6,10 @@ import (
 	"strings"
 
 	"mailcrypt/admin"
+	"mailcrypt/compress"
 	"mailcrypt/config"
+	"mailcrypt/dcrypt"
+	"mailcrypt/filecrypt"
 	"mailcrypt/userdb"
 )
 
@@ -24,6 +27,9 @@ const (
 
 // errCommandLine marks what cobra has to say of the command line.
 var errCommandLine = errors.New("see --help")
+
+// errDamagedFile reports files that are not what they should be.
+var errDamagedFile = errors.New("something is wrong")
 
 // reported is an exit status whose reason has been told.
 type reported int
@@ -53,6 +59,16 @@ var outcomes = []struct {
 	{admin.ErrLocked, exitTemporary, "do it again in a moment"},
 	{admin.ErrConflict, exitData, "look again, and do it again"},
 	{admin.ErrCanceled, exitInterrupted, "do it again to complete it"},
+	{errDamagedFile, exitData, ""},
+	{dcrypt.ErrNoKey, exitData, `"doveadm-crypt dump FILE" names the keys that open it`},
+	{dcrypt.ErrPassword, exitData, "give the password that the key was sealed with"},
+	{dcrypt.ErrPasswordRequired, exitData, "give the password that the key was sealed with"},
+	{dcrypt.ErrAuth, exitData, "restore it from a backup"},
+	{dcrypt.ErrTruncated, exitData, "restore it from a backup"},
+	{filecrypt.ErrNotEncrypted, exitData, `"doveadm-crypt dump FILE" says what it is`},
+	{filecrypt.ErrNoIntegrity, exitData, "say --unverified to have it all the same"},
+	{filecrypt.ErrPipe, exitUsage, ""},
+	{compress.ErrCorrupt, exitData, "--keep-compression gives out what is compressed"},
 	{userdb.ErrExists, exitData, ""},
 	{userdb.ErrNoUser, exitNoUser, `"doveadm-crypt user '*'" names those that are there`},
 	{userdb.ErrName, exitUsage, ""},
@@ -93,8 +109,7 @@ func (t *tool) complain(user string, err error) {
 			break
 		}
 	}
-	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "admin: "), "userdb: ")
-	text = clean(strings.ReplaceAll(text, "\n", "; "))
+	text := clean(oneLine(err))
 	if advice != "" {
 		text += "; " + advice
 	}
@@ -102,6 +117,15 @@ func (t *tool) complain(user string, err error) {
 		user = "(" + clean(user) + ")"
 	}
 	fmt.Fprintf(t.stderr, "doveadm-crypt%s: %s\n", user, text)
+}
+
+// oneLine is an error for a person, without the name of the package that it comes from.
+func oneLine(err error) string {
+	text := err.Error()
+	for _, p := range []string{"admin: ", "userdb: ", "filecrypt: ", "dcrypt: ", "attrdict: ", "keycheck: ", "dovecotconf: "} {
+		text = strings.TrimPrefix(text, p)
+	}
+	return strings.ReplaceAll(text, "\n", "; ")
 }
 
 // usage is an error of the command line that cobra could not see.

@@ -97,7 +97,8 @@ configuration, 130 interrupted.`,
 	f.StringArrayVarP(&t.options, "option", "o", nil, "Dovecot's `SETTING=VALUE`: plugin/mail_crypt_private_password, the secret that seals the user keys")
 	root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.RegisterFlagCompletionFunc("formatter", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(t.cryptokey(), t.user(), t.pw(), t.mailbox(), t.daemonStatus(), t.who(), t.kick())
+	root.AddCommand(t.cryptokey(), t.user(), t.pw(), t.mailbox(), t.daemonStatus(), t.who(), t.kick(),
+		t.dump(), t.decrypt(), t.encrypt())
 	return root
 }
 
