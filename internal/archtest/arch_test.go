@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"attrdict":            {"internal/boltfile", "mailbox", "internal/durable"},
 	"index":               {"internal/boltfile", "mailbox", "internal/durable"},
 	"dcrypt":              {"internal/secret", "internal/gcmstream"},
+	"sealedcache":         {"dcrypt", "mailbox"},
 	"keys":                {"attrdict", "dcrypt", "mailbox", "internal/secret"},
 	"userdb":              {"internal/secret", "internal/durable", "attrdict", "mailbox"},
 	"storage":             {"mailbox", "compress", "dcrypt", "internal/crlf"},

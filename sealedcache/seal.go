@@ -1,0 +1,122 @@
+package sealedcache
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"mailcrypt/dcrypt"
+	"mailcrypt/mailbox"
+)
+
+const (
+	deriveInfo = "mailcrypt sealed cache 1"
+	slotInfo   = "mailcrypt sealed cache 1 slot"
+)
+
+// How a slot's key comes from a folder's key.
+const (
+	derived      = 1
+	encapsulated = 2
+)
+
+// A slot says where the key of some entries comes from.
+type slot struct {
+	number uint32
+	how    byte
+	key    dcrypt.KeyID
+	salt   [16]byte
+	enc    []byte
+}
+
+// A sealer seals entries under one slot. Its count never repeats: a slot is used by the
+// process that has made it, and by one sealer.
+type sealer struct {
+	slot  uint32
+	count uint64
+	aead  cipher.AEAD
+}
+
+// newSlot makes a slot to seal with: by the private key, or where that is nil by the public
+// one.
+func newSlot(number uint32, guid mailbox.GUID, private *dcrypt.PrivateKey, public *dcrypt.PublicKey) (*slot, *sealer, error) {
+	s := &slot{number: number, how: derived}
+	_, _ = rand.Read(s.salt[:]) // never fails
+	var secret []byte
+	var err error
+	if private != nil {
+		s.key = private.ID()
+		secret, err = private.Derive(deriveInfo, 32)
+	} else {
+		s.how, s.key = encapsulated, public.ID()
+		s.enc, secret, err = public.Encapsulate()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("sealedcache: making a slot: %w", err)
+	}
+	defer clear(secret)
+	aead, err := s.aead(guid, secret)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, &sealer{slot: number, aead: aead}, nil
+}
+
+// open returns what opens a slot's entries.
+func (s *slot) open(guid mailbox.GUID, private *dcrypt.PrivateKey) (cipher.AEAD, error) {
+	var secret []byte
+	var err error
+	if s.how == derived {
+		secret, err = private.Derive(deriveInfo, 32)
+	} else {
+		secret, err = private.Decapsulate(s.enc)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sealedcache: opening a slot: %w", err)
+	}
+	defer clear(secret)
+	return s.aead(guid, secret)
+}
+
+func (s *slot) aead(guid mailbox.GUID, secret []byte) (cipher.AEAD, error) {
+	info := append([]byte(slotInfo), s.how)
+	info = append(append(append(info, s.key[:]...), guid[:]...), s.enc...)
+	key, err := hkdf.Key(sha256.New, secret, s.salt[:], string(info), 32)
+	if err != nil {
+		return nil, fmt.Errorf("sealedcache: deriving a slot's key: %w", err)
+	}
+	defer clear(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("sealedcache: %w", err)
+	}
+	return cipher.NewGCM(block)
+}
+
+// seal appends an entry's body to dst.
+func (s *sealer) seal(dst []byte, mailbox *[20]byte, n name, value []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, s.slot)
+	dst = binary.BigEndian.AppendUint64(dst, s.count)
+	dst = append(dst, n[:]...)
+	var nonce [12]byte
+	binary.BigEndian.PutUint64(nonce[4:], s.count)
+	s.count++
+	return s.aead.Seal(dst, nonce[:], value, additional(mailbox, n))
+}
+
+// unseal opens the body of an entry and appends the value to dst.
+func unseal(dst []byte, aead cipher.AEAD, mailbox *[20]byte, body []byte) ([]byte, error) {
+	var nonce [12]byte
+	copy(nonce[4:], body[4:12])
+	n := name(body[12:entryHead])
+	sealed := body[entryHead:]
+	return aead.Open(dst, nonce[:], sealed, additional(mailbox, n))
+}
+
+func additional(mailbox *[20]byte, n name) []byte {
+	return append(append(make([]byte, 0, 20+len(n)), mailbox[:]...), n[:]...)
+}
