@@ -8,7 +8,7 @@
 // Dovecot may use at the same time; its doc gives the format. [OpenBolt] keeps the
 // attributes in a bbolt file, bucket "attributes", which belongs to one process: faster for
 // many keys, and checked whenever it is opened. [Open] chooses by a URI such as a
-// configuration holds, and [Copy] moves from one to the other.
+// configuration holds, and [Transfer] copies from one to the other.
 package attrdict
 
 import (

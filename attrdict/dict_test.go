@@ -368,8 +368,7 @@ func TestOpenURI(t *testing.T) {
 	}
 }
 
-func TestCopy(t *testing.T) {
-	ctx := context.Background()
+func TestTransferMerge(t *testing.T) {
 	for _, from := range stores {
 		for _, to := range stores {
 			t.Run(from.name+" to "+to.name, func(t *testing.T) {
@@ -386,18 +385,18 @@ func TestCopy(t *testing.T) {
 				defer dst.Close()
 				set(t, src, "priv/a", "1\n\x00\t\r\x01", "shared/b", "", "priv/c", strings.Repeat("long", 5000))
 				set(t, dst, "other", "stays", "shared/b", "")
-				if err := Copy(ctx, dst, src); err != nil {
+				if _, err := Transfer(t.Context(), dst, src, TransferOptions{Merge: true}); err != nil {
 					t.Fatal(err)
 				}
 				if got, want := dump(t, dst, ""), "\"other\"=\"stays\"\n"+dump(t, src, ""); got != want {
 					t.Errorf("got\n%s\nwant\n%s", got, want)
 				}
-				if err := Copy(ctx, dst, src); err != nil {
+				if _, err := Transfer(t.Context(), dst, src, TransferOptions{Merge: true}); err != nil {
 					t.Errorf("a second copy: %v", err)
 				}
 				set(t, src, "priv/a", "another", "priv/new", "n")
 				before := dump(t, dst, "")
-				if err := Copy(ctx, dst, src); !errors.Is(err, ErrChanged) {
+				if _, err := Transfer(t.Context(), dst, src, TransferOptions{Merge: true}); !errors.Is(err, ErrChanged) {
 					t.Errorf("conflict: %v, want ErrChanged", err)
 				}
 				if dump(t, dst, "") != before {

@@ -1,8 +1,6 @@
 package attrdict
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +13,9 @@ import (
 type Options struct {
 	// Wait is how long to wait for another process; 0 is each store's own default.
 	Wait time.Duration
+	// ReadOnly opens for View alone: Update fails with ErrReadOnly. A bolt dictionary must
+	// exist then, and is shared with other readers; a file that does not exist is empty.
+	ReadOnly bool
 	// Logger is told of damage that was read around. nil is silent.
 	Logger *slog.Logger
 }
@@ -44,7 +45,11 @@ func (o Options) Open(uri, home string) (Dict, error) {
 		if params != "" {
 			return nil, fmt.Errorf("attrdict: unknown parameter %q in %q", params, uri)
 		}
-		return OpenBolt(path, BoltOptions{Timeout: o.Wait})
+		d, err := OpenBolt(path, BoltOptions{Timeout: o.Wait, ReadOnly: o.ReadOnly})
+		if err == nil && o.ReadOnly {
+			d = ReadOnly(d)
+		}
+		return d, err
 	case "file":
 		fo := FileOptions{Wait: o.Wait, Logger: o.Logger}
 		switch params {
@@ -56,7 +61,11 @@ func (o Options) Open(uri, home string) (Dict, error) {
 		default:
 			return nil, fmt.Errorf("attrdict: unknown parameter %q in %q", params, uri)
 		}
-		return OpenFile(path, fo)
+		d, err := OpenFile(path, fo)
+		if err == nil && o.ReadOnly {
+			d = ReadOnly(d)
+		}
+		return d, err
 	}
 	return nil, fmt.Errorf("attrdict: unknown driver in %q", uri)
 }
@@ -76,55 +85,4 @@ func expandHome(path, home string) (string, error) {
 		return "", errors.New("path is not absolute")
 	}
 	return filepath.Clean(path), nil
-}
-
-// Copy sets every pair of src in dst, in one transaction of dst's, and reads it back. Pairs
-// that only dst has stay; a key that dst has with another value is an error wrapping
-// ErrChanged, and nothing is copied: a key must not be lost by copying twice.
-func Copy(ctx context.Context, dst, src Dict) error {
-	type pair struct {
-		key   string
-		value []byte
-	}
-	var pairs []pair
-	err := src.View(ctx, func(r Reader) error {
-		pairs = nil
-		return r.Iterate("", func(key string, value []byte) error {
-			pairs = append(pairs, pair{key, bytes.Clone(value)})
-			return nil
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("attrdict: copying: %w", err)
-	}
-	err = dst.Update(ctx, func(tx Tx) error {
-		for _, p := range pairs {
-			now, err := tx.Get(p.key)
-			switch {
-			case errors.Is(err, ErrNotFound):
-				if err := tx.Set(p.key, p.value); err != nil {
-					return err
-				}
-			case err != nil:
-				return err
-			case !bytes.Equal(now, p.value):
-				return fmt.Errorf("%w: %s", ErrChanged, p.key)
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		err = dst.View(ctx, func(r Reader) error {
-			for _, p := range pairs {
-				if now, err := r.Get(p.key); err != nil || !bytes.Equal(now, p.value) {
-					return fmt.Errorf("attrdict: %s reads back differently: %w", p.key, errors.Join(err, ErrCorrupt))
-				}
-			}
-			return nil
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("attrdict: copying: %w", err)
-	}
-	return nil
 }

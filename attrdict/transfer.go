@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -28,6 +28,8 @@ func (e *ConflictError) Unwrap() error { return ErrChanged }
 type TransferOptions struct {
 	// Merge allows a target that has attributes. They stay, and none is overwritten.
 	Merge bool
+	// DryRun finds out what would be done, and does not change, make or lock anything.
+	DryRun bool
 }
 
 // A Transferred says what Transfer did.
@@ -46,6 +48,9 @@ var errDone = errors.New("attrdict: done")
 // The error wraps ErrNotEmpty or is a *ConflictError where the target has attributes that
 // must not be touched: then nothing was copied. The two must not be one file.
 func Transfer(ctx context.Context, dst, src Dict, o TransferOptions) (Transferred, error) {
+	if o.DryRun {
+		return rehearse(ctx, dst, src, o)
+	}
 	var result Transferred
 	err := src.Update(ctx, func(tx Tx) error {
 		all, err := everything(tx)
@@ -66,6 +71,24 @@ func Transfer(ctx context.Context, dst, src Dict, o TransferOptions) (Transferre
 	return result, nil
 }
 
+// rehearse is Transfer as a dry run.
+func rehearse(ctx context.Context, dst, src Dict, o TransferOptions) (result Transferred, err error) {
+	err = src.View(ctx, func(r Reader) error {
+		all, err := everything(r)
+		if err != nil {
+			return err
+		}
+		return dst.View(ctx, func(r Reader) error {
+			result, _, err = plan(r, all, o)
+			return err
+		})
+	})
+	if err != nil {
+		return Transferred{}, fmt.Errorf("attrdict: copying: %w", err)
+	}
+	return result, nil
+}
+
 // everything is a copy of all attributes.
 func everything(r Reader) (map[string][]byte, error) {
 	all := map[string][]byte{}
@@ -77,45 +100,53 @@ func everything(r Reader) (map[string][]byte, error) {
 }
 
 // deposit is the transaction on the target.
-func deposit(ctx context.Context, dst Dict, all map[string][]byte, o TransferOptions) (Transferred, error) {
-	var result Transferred
-	err := dst.Update(ctx, func(tx Tx) error {
-		result = Transferred{}
-		var conflicts []string
-		same := map[string]bool{}
-		err := tx.Iterate("", func(key string, value []byte) error {
-			if !o.Merge {
-				return ErrNotEmpty
-			}
-			switch want, ok := all[key]; {
-			case !ok:
-				result.Kept++
-			case bytes.Equal(want, value):
-				same[key] = true
-			default:
-				conflicts = append(conflicts, key)
-			}
-			return nil
-		})
-		if err != nil {
+func deposit(ctx context.Context, dst Dict, all map[string][]byte, o TransferOptions) (result Transferred, err error) {
+	err = dst.Update(ctx, func(tx Tx) error {
+		var missing []string
+		if result, missing, err = plan(tx, all, o); err != nil {
 			return err
 		}
-		if len(conflicts) > 0 {
-			return &ConflictError{conflicts}
-		}
-		result.Same = len(same)
-		for key, value := range all {
-			if same[key] {
-				continue
-			}
-			if err := tx.Set(key, value); err != nil {
+		for _, key := range missing {
+			if err := tx.Set(key, all[key]); err != nil {
 				return err
 			}
-			result.Copied++
 		}
 		return nil
 	})
 	return result, err
+}
+
+// plan says what a target lacks.
+func plan(target Reader, all map[string][]byte, o TransferOptions) (result Transferred, missing []string, err error) {
+	var conflicts []string
+	same := map[string]bool{}
+	err = target.Iterate("", func(key string, value []byte) error {
+		if !o.Merge {
+			return ErrNotEmpty
+		}
+		switch want, ok := all[key]; {
+		case !ok:
+			result.Kept++
+		case bytes.Equal(want, value):
+			same[key] = true
+		default:
+			conflicts = append(conflicts, key)
+		}
+		return nil
+	})
+	if err != nil {
+		return Transferred{}, nil, err
+	}
+	if len(conflicts) > 0 {
+		return Transferred{}, nil, &ConflictError{conflicts}
+	}
+	for key := range all {
+		if !same[key] {
+			missing = append(missing, key)
+		}
+	}
+	result.Same, result.Copied = len(same), len(missing)
+	return result, missing, nil
 }
 
 // compare reads back what was copied.
@@ -131,7 +162,8 @@ func compare(ctx context.Context, dst Dict, all map[string][]byte) error {
 }
 
 // TransferURI is Transfer between the dictionaries that two URIs name, see Open. The source
-// must exist: a wrong name must not make an empty copy look like success.
+// must exist, or the error wraps fs.ErrNotExist: a wrong name must not make an empty copy
+// look like success.
 func TransferURI(ctx context.Context, to, from, home string, o TransferOptions) (_ Transferred, err error) {
 	paths := [2]string{}
 	for i, uri := range []string{from, to} {
@@ -145,15 +177,19 @@ func TransferURI(ctx context.Context, to, from, home string, o TransferOptions) 
 	if err != nil {
 		return Transferred{}, fmt.Errorf("attrdict: copying: %w", err)
 	}
-	if other, err := os.Stat(paths[1]); err == nil && os.SameFile(info, other) || filepath.Clean(paths[0]) == filepath.Clean(paths[1]) {
+	other, err := os.Stat(paths[1])
+	if err == nil && os.SameFile(info, other) || paths[0] == paths[1] {
 		return Transferred{}, fmt.Errorf("attrdict: copying: %s is both source and target", paths[0])
 	}
-	src, err := Open(from, home)
+	src, err := Options{ReadOnly: o.DryRun}.Open(from, home)
 	if err != nil {
 		return Transferred{}, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	dst, err := Open(to, home)
+	dst, err := Options{ReadOnly: o.DryRun}.Open(to, home)
+	if o.DryRun && errors.Is(err, fs.ErrNotExist) {
+		dst, err = ReadOnly(nil), nil
+	}
 	if err != nil {
 		return Transferred{}, err
 	}

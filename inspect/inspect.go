@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"mailcrypt/attrdict"
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
 	"mailcrypt/internal/durable"
@@ -145,7 +146,7 @@ func guess(name string, head []byte) Kind {
 		return Empty
 	case dcrypt.IsEncrypted(head):
 		return Message
-	case len(head) >= 20 && string(head[16:20]) == "\xed\xda\x0c\xed": // bbolt's magic in its first meta page
+	case attrdict.IsBolt(head):
 		return BoltDict
 	case name == "dovecot-uidlist":
 		return UIDList

@@ -118,13 +118,7 @@ func keyInfo(text []byte) (*KeyInfo, error) {
 
 // dict lists a dictionary, which is opened for reading alone.
 func (info *Info) dict(ctx context.Context, path string) {
-	var d attrdict.Dict
-	var err error
-	if info.Kind == BoltDict {
-		d, err = attrdict.OpenBolt(path, attrdict.BoltOptions{ReadOnly: true})
-	} else {
-		d, err = attrdict.OpenFile(path, attrdict.FileOptions{}) // it is only read
-	}
+	d, err := attrdict.OpenReadOnly(path)
 	if err != nil {
 		info.Error = err.Error()
 		return

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -70,7 +69,7 @@ func (o BackupOptions) homes(ctx context.Context, dir string, depth int, fn func
 	has := func(name string) bool {
 		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
 	}
-	if dict, _ := o.dict(dir); dict != "" || has("Maildir") || has("cur") && has("new") {
+	if o.dict(dir) != "" || has("Maildir") || has("cur") && has("new") {
 		return fn(dir)
 	}
 	if depth == maxHomeDepth {
@@ -88,48 +87,26 @@ func (o BackupOptions) homes(ctx context.Context, dir string, depth int, fn func
 }
 
 // dict finds the dictionary of a home.
-func (o BackupOptions) dict(home string) (path string, bolt bool) {
+func (o BackupOptions) dict(home string) string {
 	for _, name := range o.Dicts {
 		path := filepath.Join(home, name)
 		if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() {
-			return path, isBolt(path)
+			return path
 		}
 	}
-	return "", false
-}
-
-// isBolt tells a bbolt file by the magic of its first meta page.
-func isBolt(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var head [20]byte
-	_, err = io.ReadFull(f, head[:])
-	return err == nil && string(head[16:20]) == "\xed\xda\x0c\xed" // 0xED0CDAED, little-endian
+	return ""
 }
 
 func (o BackupOptions) check(ctx context.Context, home string) (h Home) {
 	h.Path = home
-	path, bolt := o.dict(home)
-	h.Dict = path
-	var dict attrdict.Dict
-	var err error
-	switch {
-	case path == "":
-	case bolt:
-		dict, err = attrdict.OpenBolt(path, attrdict.BoltOptions{ReadOnly: true})
-	default:
-		dict, err = attrdict.OpenFile(path, attrdict.FileOptions{}) // it is only read
+	h.Dict = o.dict(home)
+	dict := attrdict.ReadOnly(nil)
+	if h.Dict != "" {
+		if dict, h.Err = attrdict.OpenReadOnly(h.Dict); h.Err != nil {
+			return h
+		}
 	}
-	if err != nil {
-		h.Err = err
-		return h
-	}
-	if dict != nil {
-		defer func() { h.Err = errors.Join(h.Err, dict.Close()) }()
-	}
+	defer func() { h.Err = errors.Join(h.Err, dict.Close()) }()
 	var s Secrets
 	if o.Secrets != nil {
 		if s, h.Err = o.Secrets(home); h.Err != nil {

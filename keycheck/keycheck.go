@@ -141,10 +141,8 @@ func (r *Report) Lost() bool { return r.Count(Damaged, Orphan, Missing) > 0 || l
 // something, it does not. dict may be nil for a user without one. Errors are those of the
 // dictionary.
 func Check(ctx context.Context, needs *Needs, dict attrdict.Dict, s Secrets) (*Report, error) {
-	if dict == nil {
-		dict = none{}
-	}
-	k := keys.New(readOnly{dict}, needs.Inbox, keys.Config{GlobalPrivate: s.Global, SealKeys: s.SealKeys, NoUserKey: true, NoGenerate: true}, nil)
+	dict = attrdict.ReadOnly(dict)
+	k := keys.New(dict, needs.Inbox, keys.Config{GlobalPrivate: s.Global, SealKeys: s.SealKeys, NoUserKey: true, NoGenerate: true}, nil)
 	ring, err := k.Unlock(ctx, s.Password)
 	if err != nil {
 		return nil, fmt.Errorf("keycheck: %w", err)
@@ -203,19 +201,3 @@ func (s *stock) state(ring *keys.Ring, id dcrypt.KeyID) (State, error) {
 	}
 	return worst, err
 }
-
-// readOnly refuses to change a dictionary.
-type readOnly struct{ attrdict.Dict }
-
-var errReadOnly = errors.New("keycheck: nothing is changed")
-
-func (readOnly) Update(context.Context, func(attrdict.Tx) error) error { return errReadOnly }
-
-// none is the dictionary of a user without one.
-type none struct{}
-
-func (none) View(_ context.Context, fn func(attrdict.Reader) error) error     { return fn(none{}) }
-func (none) Update(context.Context, func(attrdict.Tx) error) error            { return errReadOnly }
-func (none) Close() error                                                     { return nil }
-func (none) Get(string) ([]byte, error)                                       { return nil, attrdict.ErrNotFound }
-func (none) Iterate(string, func(key string, value []byte) error) (err error) { return nil }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mailcrypt/admin"
+	"mailcrypt/attrdict"
 	"mailcrypt/compress"
 	"mailcrypt/config"
 	"mailcrypt/dcrypt"
@@ -30,6 +31,9 @@ var errCommandLine = errors.New("see --help")
 
 // errDamagedFile reports files that are not what they should be.
 var errDamagedFile = errors.New("something is wrong")
+
+// errDaemonRuns reports work on users' files that a running daemon would undo.
+var errDaemonRuns = errors.New("users' files are in use")
 
 // reported is an exit status whose reason has been told.
 type reported int
@@ -60,6 +64,11 @@ var outcomes = []struct {
 	{admin.ErrConflict, exitData, "look again, and do it again"},
 	{admin.ErrCanceled, exitInterrupted, "do it again to complete it"},
 	{errDamagedFile, exitData, ""},
+	{errDaemonRuns, exitTemporary, "systemctl stop mailcryptd"},
+	{attrdict.ErrNotEmpty, exitData, ""},
+	{attrdict.ErrChanged, exitData, ""},
+	{attrdict.ErrCorrupt, exitData, "restore the dictionary from a backup"},
+	{attrdict.ErrLocked, exitTemporary, "end the program that has it open, and do it again"},
 	{dcrypt.ErrNoKey, exitData, `"doveadm-crypt dump FILE" names the keys that open it`},
 	{dcrypt.ErrPassword, exitData, "give the password that the key was sealed with"},
 	{dcrypt.ErrPasswordRequired, exitData, "give the password that the key was sealed with"},

@@ -101,7 +101,7 @@ func (u *someUsers) names(ctx context.Context, s admin.Service) ([]string, error
 // each calls fn for every user. What fails for one is told at once, and the first exit
 // status that is not 0 is that of the command.
 func (u *someUsers) each(ctx context.Context, fn func(s admin.Service, user string) error) error {
-	if u.user == "" && !u.all && u.file == "" {
+	if !u.given() {
 		return usage("say whose keys, with -u USER, -A for all users, or -F FILE")
 	}
 	s, err := u.t.service(ctx)
@@ -109,6 +109,14 @@ func (u *someUsers) each(ctx context.Context, fn func(s admin.Service, user stri
 		return err
 	}
 	defer s.Close()
+	return u.over(ctx, s, fn)
+}
+
+// given reports whether users are named.
+func (u *someUsers) given() bool { return u.user != "" || u.all || u.file != "" }
+
+// over is each with a service at hand.
+func (u *someUsers) over(ctx context.Context, s admin.Service, fn func(s admin.Service, user string) error) error {
 	names, err := u.names(ctx, s)
 	if err != nil {
 		return err

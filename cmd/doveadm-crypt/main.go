@@ -98,7 +98,7 @@ configuration, 130 interrupted.`,
 	root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.RegisterFlagCompletionFunc("formatter", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(t.cryptokey(), t.user(), t.pw(), t.mailbox(), t.daemonStatus(), t.who(), t.kick(),
-		t.dump(), t.decrypt(), t.encrypt())
+		t.dict(), t.dump(), t.decrypt(), t.encrypt())
 	return root
 }
 
