@@ -186,11 +186,19 @@ func (m *Mailbox) Expunged(since mailbox.ModSeq) (uids []mailbox.UID, complete b
 			take(e)
 		}
 	}
-	found = found.with(event{})
-	if floor == 0 || since < floor || found.count() > maxExpunged {
+	if floor == 0 || since < floor {
 		return nil, false
 	}
-	for _, r := range found.uids {
+	return found.expand()
+}
+
+// expand lists the UIDs of ranges in any order; ok is false where there are too many.
+func (e event) expand() (uids []mailbox.UID, ok bool) {
+	e = e.with(event{})
+	if e.count() > maxExpunged {
+		return nil, false
+	}
+	for _, r := range e.uids {
 		for uid := uint64(r.first); uid <= uint64(r.last); uid++ {
 			uids = append(uids, mailbox.UID(uid))
 		}

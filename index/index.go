@@ -168,7 +168,21 @@ var (
 	errRecord     = errors.New("index: damaged record")
 )
 
-func open(path string, wait time.Duration) (db *bolt.DB, err error) {
+func open(path string, wait time.Duration) (*bolt.DB, error) {
+	db, err := openBolt(path, wait, false)
+	if err != nil {
+		return nil, err
+	}
+	err = guard(func() error { return db.Update(prepare) })
+	if err != nil {
+		abandon(db)
+		return nil, fmt.Errorf("index: opening: %w", err)
+	}
+	return db, nil
+}
+
+// openBolt opens a database that has been looked over.
+func openBolt(path string, wait time.Duration, readOnly bool) (db *bolt.DB, err error) {
 	if err := check(path, wait); err != nil {
 		return nil, err
 	}
@@ -177,15 +191,11 @@ func open(path string, wait time.Duration) (db *bolt.DB, err error) {
 			Timeout:      wait,
 			FreelistType: bolt.FreelistMapType,
 			OpenFile:     openRegular,
+			ReadOnly:     readOnly,
 		})
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("index: opening: %w", err)
-	}
-	err = guard(func() error { return db.Update(prepare) })
-	if err != nil {
-		abandon(db)
 		return nil, fmt.Errorf("index: opening: %w", err)
 	}
 	return db, nil

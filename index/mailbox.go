@@ -117,8 +117,13 @@ func (m *Mailbox) AtLeast(told mailbox.ModSeq) { m.h.highest = min(max(m.h.highe
 
 // NextModSeq returns a modseq above all others.
 func (m *Mailbox) NextModSeq() mailbox.ModSeq {
-	m.h.highest = max(m.h.highest+1, mailbox.ModSeq(max(0, m.db.now().UnixMicro())))
+	m.h.highest = nextModSeq(m.h.highest, m.db.now())
 	return m.h.highest
+}
+
+// nextModSeq is the modseq after another one at a time.
+func nextModSeq(last mailbox.ModSeq, now time.Time) mailbox.ModSeq {
+	return max(last+1, mailbox.ModSeq(max(0, now.UnixMicro())))
 }
 
 // Put records changed messages, those that were expunged under the last NextModSeq, and the
