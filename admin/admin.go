@@ -8,6 +8,7 @@
 //	server  mailcryptd-admin 2
 //	client  {"do":"Reseal","version":2,"args":{…}}
 //	server  {"progress":{"what":"reading headers","done":100,"total":2000}}   ; any number
+//	server  {"piece":"…"}                                            ; of Fetch: text, in base64; any number
 //	server  {"result":{…},"error":{"kinds":["…"],"text":"…"}} ; either, or both of work half done
 //
 // One connection carries one request after another. The line {"cancel":true}, or the
@@ -20,7 +21,10 @@
 // beside an error too: they say what was done.
 package admin
 
-import "context"
+import (
+	"context"
+	"io"
+)
 
 // Version is the version of the protocol; a server of another one is not talked to.
 const Version = 2
@@ -51,6 +55,10 @@ type Service interface {
 	Retire(ctx context.Context, r RetireRequest) (RetireResult, error)
 	// Check looks whether every key that mail needs is there. It changes nothing.
 	Check(ctx context.Context, r CheckRequest) (CheckResult, error)
+	// Fetch gives out one message, decrypted, or tells of it. The text goes to w in pieces as
+	// it is read, and not before all of it was verified; the result comes when all is written.
+	// Before ErrNeedPassword and ErrPassword nothing has been written. Nothing is changed.
+	Fetch(ctx context.Context, r FetchRequest, w io.Writer) (FetchResult, error)
 	// ListUsers names the users.
 	ListUsers(ctx context.Context, r ListUsersRequest) (ListUsersResult, error)
 	// Who lists the sessions of the daemon.

@@ -73,6 +73,12 @@ func readLine(r *bufio.Reader, limit int) (string, error) {
 }
 
 func remote[R any](ctx context.Context, c *Client, do string, args any) (R, error) {
+	return exchange[R](ctx, c, do, args, nil)
+}
+
+// exchange asks the daemon and waits for its answer. piece takes the text that comes before
+// it; nil where none may come.
+func exchange[R any](ctx context.Context, c *Client, do string, args any, piece func([]byte)) (R, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var result R
@@ -106,6 +112,10 @@ func remote[R any](ctx context.Context, c *Client, do string, args any) (R, erro
 			if fn, ok := ctx.Value(progressKey{}).(func(Progress)); ok {
 				fn(*resp.Progress)
 			}
+			continue
+		case resp.Piece != nil && piece != nil:
+			piece(resp.Piece)
+			clear(resp.Piece)
 			continue
 		case resp.Result == nil && resp.Error == nil:
 			return result, fmt.Errorf("%w: the daemon's answer says nothing", ErrTemporary)

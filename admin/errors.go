@@ -27,6 +27,13 @@ var (
 	ErrPartly = errors.New("admin: not every key was changed")
 	// ErrNoKey reports that the user has no key, or none of those that were asked for.
 	ErrNoKey = errors.New("admin: no such key")
+	// ErrNoMailbox reports a mailbox that the user does not have.
+	ErrNoMailbox = errors.New("admin: no such mailbox")
+	// ErrNoMessage reports a UID that no message of the mailbox has, or has any more.
+	ErrNoMessage = errors.New("admin: no such message")
+	// ErrUnreadable reports a message that is damaged, or stored in a way that this program
+	// does not know. Nothing of it was given out, unless it changed while it was read.
+	ErrUnreadable = errors.New("admin: the message cannot be read")
 	// ErrInUse reports a key that mail or other keys need, or that is the active one.
 	ErrInUse = errors.New("admin: the key is needed")
 	// ErrConflict reports that something else is where a key was to be stored, or that
@@ -58,6 +65,7 @@ var kinds = map[string]error{
 	"usage": ErrUsage, "no-user": ErrNoUser, "password": ErrPassword, "need-password": ErrNeedPassword,
 	"partly": ErrPartly, "no-key": ErrNoKey, "in-use": ErrInUse, "conflict": ErrConflict, "unhealthy": ErrUnhealthy,
 	"temporary": ErrTemporary, "read-only": ErrReadOnly, "full": ErrFull, "locked": ErrLocked,
+	"no-mailbox": ErrNoMailbox, "no-message": ErrNoMessage, "unreadable": ErrUnreadable,
 	"damaged": ErrDamaged, "canceled": ErrCanceled, "version": ErrVersion, "no-daemon": ErrNoDaemon,
 }
 

@@ -28,8 +28,12 @@ type Server struct {
 }
 
 // Listen makes the socket, 0600, in a directory that only its owner may write to. The caller
-// holds the instance lock, so that a socket that is there is a dead one. Close it.
+// holds the instance lock, so that a socket that is there is a dead one. A nil log is silent.
+// Close it.
 func Listen(path string, s Service, log *slog.Logger) (*Server, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
@@ -73,23 +77,23 @@ func (s *Server) accept() {
 	}
 }
 
-// peerAllowed lets in root and the daemon's own user.
-func peerAllowed(c *net.UnixConn) error {
+// peerAllowed lets in root and the daemon's own user, and says who it is.
+func peerAllowed(c *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var credErr error
 	if err := raw.Control(func(fd uintptr) {
 		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil || credErr != nil {
-		return errors.Join(err, credErr)
+		return nil, errors.Join(err, credErr)
 	}
 	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
-		return fmt.Errorf("admin: user %d may not use the admin socket", cred.Uid)
+		return nil, fmt.Errorf("admin: user %d may not use the admin socket", cred.Uid)
 	}
-	return nil
+	return cred, nil
 }
 
 // Close ends the server after the requests under way, which get some seconds to end by

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -24,6 +26,7 @@ const (
 type serverConn struct {
 	srv   *Server
 	c     *net.UnixConn
+	peer  *unix.Ucred
 	lines chan []byte // what the client sends; closed at its end
 
 	mu  sync.Mutex // of writing
@@ -32,18 +35,19 @@ type serverConn struct {
 
 // serve answers one client until it goes away or the server closes.
 func (s *Server) serve(c *net.UnixConn) error {
-	if err := peerAllowed(c); err != nil {
+	peer, err := peerAllowed(c)
+	if err != nil {
 		return err
 	}
 	c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if _, err := fmt.Fprintf(c, "mailcryptd-admin %d\n", Version); err != nil {
 		return err
 	}
-	sc := &serverConn{srv: s, c: c, lines: make(chan []byte), out: json.NewEncoder(c)}
+	sc := &serverConn{srv: s, c: c, peer: peer, lines: make(chan []byte), out: json.NewEncoder(c)}
 	ended := make(chan struct{})
 	readErr := make(chan error, 1)
 	go func() { readErr <- sc.read(ended) }()
-	err := sc.run()
+	err = sc.run()
 	close(ended)
 	c.Close()
 	return errors.Join(err, <-readErr)
@@ -113,7 +117,7 @@ func (sc *serverConn) answer(req request) error {
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		result, err := do(ctx, sc.srv.service, req)
+		result, err := sc.do(ctx, req)
 		done <- outcome{result, err}
 	}()
 	lines := sc.lines
@@ -138,6 +142,13 @@ func (sc *serverConn) answer(req request) error {
 			cancel()
 		}
 	}
+}
+
+func (sc *serverConn) do(ctx context.Context, req request) (any, error) {
+	if req.Do == "Fetch" {
+		return call(ctx, req, sc.fetch)
+	}
+	return do(ctx, sc.srv.service, req)
 }
 
 func (sc *serverConn) write(r response) error {

@@ -16,9 +16,10 @@ type request struct {
 	Cancel  bool            `json:"cancel,omitempty"` // the request under way
 }
 
-// A response is a line of the server's: progress, or the end of a request.
+// A response is a line of the server's: progress, a piece of text, or the end of a request.
 type response struct {
 	Progress *Progress       `json:"progress,omitempty"`
+	Piece    []byte          `json:"piece,omitempty"` // of the text of Fetch
 	Result   json.RawMessage `json:"result,omitempty"`
 	Error    *wireError      `json:"error,omitempty"`
 }
@@ -57,7 +58,7 @@ func toWire(err error) *wireError {
 	return w
 }
 
-// do carries out one request.
+// do carries out one request, other than Fetch.
 func do(ctx context.Context, s Service, req request) (any, error) {
 	switch req.Do {
 	case "Reseal":

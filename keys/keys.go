@@ -48,6 +48,8 @@ var (
 	ErrNoGeneration = errors.New("keys: no curve is configured, so no key can be made")
 	// ErrPassword reports a secret that opens none of the user's keys.
 	ErrPassword = errors.New("keys: wrong password")
+	// ErrLocked reports a key that is there and that none of the given secrets opens.
+	ErrLocked = errors.New("keys: the key is locked")
 	// ErrClosed reports the use of a closed Ring.
 	ErrClosed = errors.New("keys: the key ring is closed")
 	// ErrBadKey reports a record of the dictionary that is not the key that its name

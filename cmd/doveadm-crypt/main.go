@@ -74,7 +74,7 @@ input, a line each, in the order in which a terminal would be asked; or from the
 or file descriptor that an option names.
 
 Exit status: 0 done, 64 wrong use, 65 a wrong password, or keys that could not be opened or changed,
-67 no such user, 68 no such key, 69 no daemon answers, 75 a failure that may pass, 78 wrong
+67 no such user, 68 no such key, mailbox or message, 69 no daemon answers, 75 a failure that may pass, 78 wrong
 configuration, 130 interrupted.`,
 		Version:          system.Version(),
 		Example:          "  doveadm-crypt --help\n  doveadm-crypt --version",
@@ -97,7 +97,7 @@ configuration, 130 interrupted.`,
 	f.StringArrayVarP(&t.options, "option", "o", nil, "Dovecot's `SETTING=VALUE`: plugin/mail_crypt_private_password, the secret that seals the user keys")
 	root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.RegisterFlagCompletionFunc("formatter", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(t.cryptokey(), t.user(), t.pw(), t.mailbox(), t.daemonStatus(), t.who(), t.kick(),
+	root.AddCommand(t.cryptokey(), t.user(), t.pw(), t.mailbox(), t.fetch(), t.daemonStatus(), t.who(), t.kick(),
 		t.dict(), t.dump(), t.decrypt(), t.encrypt())
 	return root
 }

@@ -39,7 +39,9 @@ func becomeOwner(args []string, stderr io.Writer) (status int, done bool) {
 
 // touchesStore reports whether a command opens users' files; pw and help do not.
 func touchesStore(args []string) bool {
-	return slices.ContainsFunc(args, func(a string) bool { return slices.Contains([]string{"cryptokey", "user", "status", "who", "kick"}, a) })
+	return slices.ContainsFunc(args, func(a string) bool {
+		return slices.Contains([]string{"cryptokey", "user", "fetch", "status", "who", "kick"}, a)
+	})
 }
 
 // configArgument finds -c before cobra does.
