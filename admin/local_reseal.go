@@ -172,29 +172,40 @@ func (l *Local) EndReseal(ctx context.Context, r EndResealRequest) (ResealResult
 	}
 	var result ResealResult
 	err = l.on(ctx, r.User, true, func(j *job) error {
-		change, err := j.Keys.Resume(ctx, r.Token)
-		if errors.Is(err, keys.ErrToken) {
-			return fmt.Errorf("%w: %w", ErrUsage, err)
-		}
-		if err != nil {
-			return err
-		}
-		result = keyResults(change.Keys)
-		change.KeepOld = keep
 		if r.Commit {
-			if err := change.Commit(ctx); err != nil {
-				result.notYet()
-				return err
-			}
-			result.KeptUntil = l.expireLater(j, r.User, keep)
-			return nil
+			return l.commit(ctx, j, r, keep, &result)
 		}
+		rows, err := j.Keys.Abandon(ctx, r.Token)
+		result = keyResults(rows)
 		for i, k := range result.Keys {
 			result.Keys[i].Done, result.Keys[i].Is = Left, k.Was
 		}
-		return change.Rollback(ctx)
+		return badToken(err)
 	})
 	return result, err
+}
+
+// commit is EndReseal where the new seals are to count.
+func (l *Local) commit(ctx context.Context, j *job, r EndResealRequest, keep time.Duration, result *ResealResult) error {
+	change, err := j.Keys.Resume(ctx, r.Token)
+	if err != nil {
+		return badToken(err)
+	}
+	*result = keyResults(change.Keys)
+	change.KeepOld = keep
+	if err := change.Commit(ctx); err != nil {
+		result.notYet()
+		return err
+	}
+	result.KeptUntil = l.expireLater(j, r.User, keep)
+	return nil
+}
+
+func badToken(err error) error {
+	if errors.Is(err, keys.ErrToken) {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	return err
 }
 
 // UndoReseal implements Service.

@@ -44,10 +44,33 @@ var ErrToken = errors.New("keys: not the token of a change")
 // where another change has come in between. A change that a login has completed, or that was
 // committed, is found and can be committed again, which does nothing.
 func (k *Keys) Resume(ctx context.Context, token string) (*Change, error) {
+	c, gone, err := k.resume(ctx, token)
+	if err == nil && gone != "" {
+		err = fmt.Errorf("%w: the new seal of user key %s is gone", attrdict.ErrChanged, gone)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Abandon forgets the seals of a prepared change, and lists its keys. Seals that are not
+// there any more, since an earlier call has forgotten them or another change has put its own
+// in their place, are no error; those in force stay. The error wraps ErrToken.
+func (k *Keys) Abandon(ctx context.Context, token string) ([]KeyResult, error) {
+	c, _, err := k.resume(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	return c.Keys, c.Rollback(ctx)
+}
+
+// resume finds what is there of a prepared change, and names a key whose new seal is not.
+func (k *Keys) resume(ctx context.Context, token string) (_ *Change, gone string, err error) {
 	b, err := base64.RawURLEncoding.DecodeString(token)
 	var list []preparedSeal
 	if err != nil || len(token) > 1<<20 || json.Unmarshal(b, &list) != nil {
-		return nil, ErrToken
+		return nil, "", ErrToken
 	}
 	c := &Change{keys: k}
 	err = k.dict.View(ctx, func(d attrdict.Reader) error {
@@ -72,17 +95,14 @@ func (k *Keys) Resume(ctx context.Context, token string) (*Change, error) {
 			case textSum(text):
 				rec.pending = bytes.Clone(text)
 			default:
-				return fmt.Errorf("%w: the new seal of user key %s is gone", attrdict.ErrChanged, p.ID)
+				gone = p.ID
 			}
 			c.prepared = append(c.prepared, rec)
 			c.Keys = append(c.Keys, KeyResult{ID: p.ID, Was: rec.text, Is: rec.pending})
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, gone, err
 }
 
 // Undo puts the seals back that were kept at the last change, in one transaction: the old
