@@ -145,7 +145,8 @@ type daemon struct {
 	log               *logBuffer
 	exited            chan struct{}
 	exitErr           error
-	started           bool // before now
+	started           bool     // before now
+	under             []string // a program and its arguments, under which the next start runs
 }
 
 // A logBuffer collects output; it may be read while it is written.
@@ -217,9 +218,14 @@ func (s setup) start(t testing.TB) *daemon {
 func (d *daemon) start(t testing.TB) {
 	t.Helper()
 	d.log = &logBuffer{}
-	d.cmd = exec.Command(filepath.Join(bin, "mailcryptd"), "serve", "-c", d.config)
+	args := []string{filepath.Join(bin, "mailcryptd"), "serve", "-c", d.config}
+	attr := credential()
+	if d.under != nil {
+		args, attr.Credential = append(d.under, args...), nil
+	}
+	d.cmd = exec.Command(args[0], args[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
-	d.cmd.SysProcAttr = credential()
+	d.cmd.SysProcAttr = attr
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ var allowed = map[string][]string{
 	"cmd/mailcryptd":      {"account", "admin", "config", "imapd", "internal/haproxy", "internal/metrics", "internal/system", "lmtpd", "mailbox", "userdb"},
 	"cmd/doveadm-crypt":   {"account", "admin", "attrdict", "compress", "config", "dcrypt", "dovecotconf", "filecrypt", "inspect", "internal/durable", "internal/system", "keycheck", "userdb"},
 	"acceptance":          {},
+	"acceptance/killat":   {},
 	"imapd/difftest":      {},
 	"imapd/resynctest":    {},
 	"internal/teststore":  {},
