@@ -66,6 +66,18 @@ type Result struct {
 	Findings []Finding
 }
 
+// Count is how many findings have an effect. Where any are Missing, the configuration does
+// not load before they are filled in.
+func (r *Result) Count(e Effect) int {
+	n := 0
+	for _, f := range r.Findings {
+		if f.Effect == e {
+			n++
+		}
+	}
+	return n
+}
+
 // Options say where the input comes from.
 type Options struct {
 	// Name is the file's, for findings. "" is "-".

@@ -132,7 +132,7 @@ func (t *tree) file(name, dir string, text []byte) error {
 		}
 	}
 	if depth != 0 {
-		return fmt.Errorf("%w: %s: a section is not closed", ErrSyntax, name)
+		return fmt.Errorf("%w: %s:%d: the section %s is not closed", ErrSyntax, name, at.line, at.key)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"mailcrypt/compress"
 	"mailcrypt/config"
 	"mailcrypt/dcrypt"
+	"mailcrypt/dovecotconf"
 	"mailcrypt/filecrypt"
 	"mailcrypt/userdb"
 )
@@ -34,6 +35,9 @@ var errDamagedFile = errors.New("something is wrong")
 
 // errDaemonRuns reports work on users' files that a running daemon would undo.
 var errDaemonRuns = errors.New("users' files are in use")
+
+// errIncomplete reports a configuration that was made and that mailcryptd does not take yet.
+var errIncomplete = errors.New("the configuration does not load yet")
 
 // reported is an exit status whose reason has been told.
 type reported int
@@ -68,6 +72,9 @@ var outcomes = []struct {
 	{admin.ErrCanceled, exitInterrupted, "do it again to complete it"},
 	{errDamagedFile, exitData, ""},
 	{errDaemonRuns, exitTemporary, "systemctl stop mailcryptd"},
+	{errIncomplete, exitConfig, ""},
+	{dovecotconf.ErrSyntax, exitData, "\"doveconf -n\" says whether Dovecot takes it"},
+	{dovecotconf.ErrTooLarge, exitData, ""},
 	{attrdict.ErrNotEmpty, exitData, ""},
 	{attrdict.ErrChanged, exitData, ""},
 	{attrdict.ErrCorrupt, exitData, "restore the dictionary from a backup"},

@@ -98,7 +98,7 @@ configuration, 130 interrupted.`,
 	root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.RegisterFlagCompletionFunc("formatter", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(t.cryptokey(), t.user(), t.pw(), t.mailbox(), t.fetch(), t.daemonStatus(), t.who(), t.kick(),
-		t.dict(), t.dump(), t.decrypt(), t.encrypt())
+		t.configCommand(), t.dict(), t.dump(), t.decrypt(), t.encrypt())
 	return root
 }
 
