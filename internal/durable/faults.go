@@ -35,7 +35,8 @@ const (
 	// Crash stops the world: that step and all later ones have no effect.
 	Crash
 	// PowerCut is Crash, after which every file that was written to and not synced since
-	// is empty, as after a power cut on a file system that delays its allocations.
+	// has lost what was appended, as after a power cut on a file system that delays its
+	// allocations: a new one is empty.
 	PowerCut
 )
 
@@ -124,7 +125,7 @@ func (f *Faults) step(op Op, path string) (short bool, err error) {
 		f.dead = true
 		if f.kind == PowerCut {
 			for file := range f.dirty {
-				_ = file.f.Truncate(0) // the file may be gone or closed
+				file.cut()
 			}
 		}
 		return op == OpWrite && f.kind == Crash, ErrCrashed
@@ -183,7 +184,13 @@ func (f *Faults) OpenFile(path string, flag int, perm os.FileMode) (*File, error
 	return f.track(file), nil
 }
 
-func (f *Faults) track(file *os.File) *File { return &File{f: file, faults: f} }
+func (f *Faults) track(file *os.File) *File {
+	t := &File{f: file, faults: f}
+	if f != nil {
+		t.settled()
+	}
+	return t
+}
 
 func (f *Faults) mark(file *File, dirty bool) {
 	if f == nil {

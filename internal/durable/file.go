@@ -15,6 +15,21 @@ const noFollow = unix.O_NOFOLLOW | unix.O_CLOEXEC
 type File struct {
 	f      *os.File
 	faults *Faults
+	synced int64 // its size when it was opened or synced; only kept for faults
+}
+
+// settled notes what a power cut leaves.
+func (file *File) settled() {
+	if st, err := file.f.Stat(); err == nil {
+		file.synced = st.Size()
+	}
+}
+
+// cut takes what was appended since then. The file may be gone or closed.
+func (file *File) cut() {
+	if st, err := file.f.Stat(); err == nil && st.Size() > file.synced {
+		_ = file.f.Truncate(file.synced)
+	}
 }
 
 // Name returns the name with which the file was opened.
@@ -35,6 +50,20 @@ func (file *File) Write(p []byte) (int, error) {
 	}
 	file.faults.mark(file, true)
 	return file.f.Write(p)
+}
+
+// WriteAt writes at an offset, as one step, and leaves the current one.
+func (file *File) WriteAt(p []byte, at int64) (int, error) {
+	short, err := file.faults.step(OpWrite, file.Name())
+	if err != nil {
+		n := 0
+		if short {
+			n, _ = file.f.WriteAt(p[:len(p)/2], at)
+		}
+		return n, err
+	}
+	file.faults.mark(file, true)
+	return file.f.WriteAt(p, at)
 }
 
 // Truncate changes the size and moves the offset there.
@@ -87,9 +116,34 @@ func (file *File) Sync() error {
 		if err := file.f.Sync(); err != nil {
 			return fmt.Errorf("durable: syncing: %w", err)
 		}
-		file.faults.mark(file, false)
+		file.clean()
 		return nil
 	})
+}
+
+// Datasync is Sync without the times of the file: what is needed to read the contents back
+// is durable, its size too.
+func (file *File) Datasync() error {
+	return file.faults.Do(OpSync, file.Name(), func() error {
+		for {
+			err := unix.Fdatasync(int(file.f.Fd()))
+			if err == nil {
+				file.clean()
+				return nil
+			}
+			if err != unix.EINTR {
+				return fmt.Errorf("durable: syncing: %w", &os.PathError{Op: "fdatasync", Path: file.Name(), Err: err})
+			}
+		}
+	})
+}
+
+// clean notes that the contents are durable.
+func (file *File) clean() {
+	if file.faults != nil {
+		file.settled()
+		file.faults.mark(file, false)
+	}
 }
 
 // Close closes the file. It makes nothing durable.

@@ -199,7 +199,7 @@ func (b *box) prepare(ctx context.Context) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR || b.h.loc.Layout == FS && !b.f().inbox() && !isMaildir(b.f().dir) {
 		return b.wrap("opening", mailbox.ErrNotSelectable)
 	}
-	b.like, b.mode = st, fileMode(&st)
+	b.like, b.mode = st, durable.FileMode(&st)
 	if err := b.h.makeSubdirs(*b.f()); err != nil && !readOnly(err) {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailcrypt/internal/durable"
 	"mailcrypt/mailbox"
 )
 
@@ -196,7 +197,8 @@ func (h *Hierarchy) deleteFS(f folder) error {
 		}
 	}
 	h.removeFiles(f.top)
-	for dir := filepath.Dir(f.top); h.loc.DropParents && dir != h.loc.Root && inside(Location{Root: h.loc.Root}, dir); dir = filepath.Dir(dir) {
+	root := durable.Tree{Roots: []string{h.loc.Root}}
+	for dir := filepath.Dir(f.top); h.loc.DropParents && dir != h.loc.Root && root.Inside(dir); dir = filepath.Dir(dir) {
 		if os.Remove(dir) != nil {
 			break
 		}

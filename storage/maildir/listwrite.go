@@ -59,7 +59,7 @@ func (b *box) writeWhole(l *durable.Dotlock) error {
 		b.list.read = false
 		return b.wrap("writing uidlist of", err)
 	}
-	inheritGroup(b.listPath(), &b.like)
+	durable.InheritGroup(b.listPath(), &b.like)
 	b.mu.Lock()
 	for _, e := range b.byUID {
 		if !e.present && !e.unseen {

@@ -147,7 +147,7 @@ func (p *pending) Finish() error {
 		}
 	}
 	if st := &p.b.like; int(st.Gid) != os.Getegid() {
-		inheritGroup(p.b.tmpPath(p.name), st)
+		durable.InheritGroup(p.b.tmpPath(p.name), st)
 	}
 	if err := p.file.Sync(); err != nil {
 		return p.b.wrap("saving to", err)

@@ -2,8 +2,6 @@ package maildir
 
 import (
 	"context"
-	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -269,23 +267,7 @@ func (b *box) renameOdd() (changed bool) {
 }
 
 // renameNew renames a file to a name that must not be taken.
-func (h *Hierarchy) renameNew(from, to string) error {
-	return h.faults.Do(durable.OpRename, to, func() error {
-		err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-			// Not every file system can. The names are unique; this is a second guard.
-			if _, serr := os.Lstat(to); serr == nil {
-				err = unix.EEXIST
-			} else {
-				err = unix.Rename(from, to)
-			}
-		}
-		if err != nil {
-			return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
-		}
-		return nil
-	})
-}
+func (h *Hierarchy) renameNew(from, to string) error { return h.faults.RenameNew(from, to) }
 
 // publish makes a new view of what was touched, and records it in the index.
 func (b *box) publish() {
