@@ -19,7 +19,7 @@ import (
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
 	"mailcrypt/internal/durable"
-	"mailcrypt/storage/mdbox"
+	"mailcrypt/storage/mdbox/mfile"
 )
 
 // A Kind is what a file was taken for.
@@ -196,7 +196,7 @@ func stream(r io.ReaderAt, size int64, o Options) *StreamInfo {
 }
 
 func (info *Info) mdbox(ctx context.Context, r io.ReaderAt, size int64, o Options) {
-	s, err := mdbox.NewScanner(r, size)
+	s, err := mfile.NewScanner(r, size)
 	if err != nil {
 		info.Error = err.Error()
 		return

@@ -7,127 +7,33 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"mailcrypt/internal/teststore"
 	"mailcrypt/mailbox"
 )
 
-// A dovecot is the real thing on a tree of its own, as the current user.
+// A dovecot is the real thing on a tree of its own.
 type dovecot struct {
-	t    *testing.T
-	conf string
-	home string
-	loc  Location
+	*teststore.Dovecot
+	loc Location
 }
 
-const dovecotIMAP = "/usr/lib/dovecot/imap"
-
-// withDovecot runs a test beside a real Dovecot. Dovecot serves no mail as root, so root
-// runs the test once more as another user.
+// withDovecot runs a test beside a real Dovecot.
 func withDovecot(t *testing.T, location string, fn func(t *testing.T, d *dovecot)) {
 	t.Helper()
-	for _, prog := range []string{"doveadm", dovecotIMAP} {
-		if _, err := exec.LookPath(prog); err != nil {
-			t.Skipf("no Dovecot here: %v", err)
-		}
-	}
-	if os.Geteuid() == 0 {
-		asNobody(t)
-		return
-	}
-	home := t.TempDir()
-	d := &dovecot{t: t, home: home, conf: filepath.Join(home, "dovecot.conf")}
-	var err error
-	if d.loc, err = ParseLocation(location, home); err != nil {
-		t.Fatal(err)
-	}
-	put(t, d.conf, fmt.Sprintf(`base_dir = %[1]s/base
-state_dir = %[1]s/base
-log_path = /dev/stderr
-mail_location = %[2]s
-mail_home = %[1]s
-ssl = no
-first_valid_uid = 0
-namespace inbox {
-  inbox = yes
-  separator = /
-}
-`, home, location))
-	fn(t, d)
-}
-
-// asNobody runs the current test in a process of another user.
-func asNobody(t *testing.T) {
-	const nobody = 65534
-	dir, err := os.MkdirTemp("", "maildir-live-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	bin := filepath.Join(dir, "test")
-	src, err := os.ReadFile(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, err := range []error{os.WriteFile(bin, src, 0o755), os.Chmod(bin, 0o755), os.Chown(dir, nobody, nobody)} {
+	teststore.WithDovecot(t, location, func(t *testing.T, d *teststore.Dovecot) {
+		loc, err := ParseLocation(location, d.Home)
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	args := []string{"-test.run=^" + regexp.QuoteMeta(t.Name()) + "$", "-test.v"}
-	if testing.Short() {
-		args = append(args, "-test.short")
-	}
-	cmd := exec.Command(bin, args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir, "USER=nobody")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("as another user: %v\n%s", err, out)
-	}
-	if strings.Contains(string(out), "--- SKIP") {
-		t.Skipf("as another user: %s", out)
-	}
-	t.Logf("%s", out)
-}
-
-func (d *dovecot) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "HOME="+d.home, "USER="+strconv.Itoa(os.Geteuid()))
-	cmd.Dir = d.home
-	return cmd
-}
-
-// doveadm runs a command and returns its lines.
-func (d *dovecot) doveadm(stdin string, args ...string) []string {
-	d.t.Helper()
-	cmd := d.command("doveadm", append([]string{"-c", d.conf, "-f", "tab"}, args...)...)
-	cmd.Stdin = strings.NewReader(stdin)
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		d.t.Fatalf("doveadm %q: %v: %s", args, err, errs.String())
-	}
-	if s := errs.String(); strings.Contains(s, "Error") || strings.Contains(s, "Warning") || strings.Contains(s, "Panic") {
-		d.t.Errorf("doveadm %q says: %s", args, s)
-	}
-	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-}
-
-// fetch returns the rows of doveadm fetch, without the heading.
-func (d *dovecot) fetch(fields string, query ...string) []string {
-	d.t.Helper()
-	return d.doveadm("", append([]string{"fetch", fields}, query...)...)[1:]
+		fn(t, &dovecot{d, loc})
+	})
 }
 
 // A session is Dovecot's IMAP process, already logged in.
@@ -141,23 +47,23 @@ type session struct {
 }
 
 func (d *dovecot) imap() *session {
-	d.t.Helper()
-	s := &session{t: d.t, cmd: d.command(dovecotIMAP, "-c", d.conf), err: &strings.Builder{}}
+	d.T.Helper()
+	s := &session{t: d.T, cmd: d.Command(teststore.DovecotIMAP, "-c", d.Conf), err: &strings.Builder{}}
 	var err error
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
-		d.t.Fatal(err)
+		d.T.Fatal(err)
 	}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		d.t.Fatal(err)
+		d.T.Fatal(err)
 	}
 	s.cmd.Stderr = s.err
 	s.out = bufio.NewReader(out)
 	if err := s.cmd.Start(); err != nil {
-		d.t.Fatal(err)
+		d.T.Fatal(err)
 	}
 	if line, err := s.out.ReadString('\n'); !strings.Contains(line, "PREAUTH") {
-		d.t.Fatalf("greeting %q, %v", line, err)
+		d.T.Fatalf("greeting %q, %v", line, err)
 	}
 	return s
 }
@@ -272,7 +178,7 @@ func TestDovecotReadsOurs(t *testing.T) {
 			}
 			for _, name := range folders {
 				var got []string
-				for _, row := range d.fetch("uid flags guid size.physical size.virtual date.received.unixtime", "mailbox", name) {
+				for _, row := range d.Fetch("uid flags guid size.physical size.virtual date.received.unixtime", "mailbox", name) {
 					col := strings.Split(row, "\t")
 					f := withoutRecent(mailbox.ParseFlags(strings.Fields(col[1]))).Names()
 					slices.Sort(f)
@@ -282,18 +188,18 @@ func TestDovecotReadsOurs(t *testing.T) {
 				if !slices.Equal(got, want[name]) {
 					t.Errorf("%s %s: Dovecot shows\n%s\nwant\n%s", loc, name, strings.Join(got, "\n"), strings.Join(want[name], "\n"))
 				}
-				status := d.doveadm("", "mailbox", "status", "uidnext uidvalidity guid", name)[1]
+				status := d.Doveadm("", "mailbox", "status", "uidnext uidvalidity guid", name)[1]
 				m := openBox(t, h, name)
 				if v := m.View(); status != fmt.Sprintf("%s\t%d\t%d\t%v", name, v.UIDNext, v.UIDValidity, v.GUID) {
 					t.Errorf("%s: status %q, ours is %d %d %v", name, status, v.UIDValidity, v.UIDNext, v.GUID)
 				}
 			}
-			got := d.doveadm("", "mailbox", "list")[1:]
+			got := d.Doveadm("", "mailbox", "list")[1:]
 			slices.Sort(got)
 			if want := []string{"A", "A/Bü & co", "INBOX", "INBOX/Child"}; !slices.Equal(got, want) {
 				t.Errorf("%s: Dovecot lists %q", loc, got)
 			}
-			got = d.doveadm("", "mailbox", "list", "-s")[1:]
+			got = d.Doveadm("", "mailbox", "list", "-s")[1:]
 			slices.Sort(got)
 			if want := []string{"A/Bü & co", "INBOX", "INBOX/Child"}; !slices.Equal(got, want) {
 				t.Errorf("%s: Dovecot lists as subscribed %q", loc, got)

@@ -1,4 +1,4 @@
-package mdbox
+package mfile
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 
 // TestVectors finds every message of Dovecot's stores where their description says.
 func TestVectors(t *testing.T) {
-	cases, _ := filepath.Glob("../../testdata/vectors/mdbox-*/case.json")
+	cases, _ := filepath.Glob("../../../testdata/vectors/mdbox-*/case.json")
 	if len(cases) < 3 {
 		t.Fatalf("only %d cases", len(cases))
 	}
@@ -91,7 +91,7 @@ func TestScanner(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err := s.Next()
-	if err != nil || m.GUID != "x" || m.Virtual != 5 || m.Physical != -1 || m.Folder != "INBOX" || len(m.Other) != 1 || sample[m.Body:m.Body+m.Size] != "abc" || m.End != int64(len(sample)) {
+	if err != nil || m.GUID != "x" || m.Virtual != 5 || m.Physical != -1 || m.Folder != "INBOX" || len(m.Other) != 1 || m.Received.Unix() != 1 || sample[m.Body:m.Body+m.Size] != "abc" || m.End != int64(len(sample)) {
 		t.Errorf("%+v, %v", m, err)
 	}
 	if _, err := s.Next(); err != io.EOF {

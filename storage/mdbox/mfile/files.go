@@ -1,0 +1,130 @@
+package mfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// A Lock is a file that is neither appended to nor taken by another program's purge.
+type Lock struct {
+	d  *Dir
+	f  *os.File
+	id uint32
+}
+
+// Lock locks a file, without waiting. An error wraps ErrBusy if it is locked already, or
+// ErrGone.
+func (d *Dir) Lock(id uint32) (*Lock, error) {
+	d.mu.Lock()
+	busy := d.busy[id]
+	if !busy {
+		d.busy[id] = true
+	}
+	d.mu.Unlock()
+	if busy {
+		return nil, fmt.Errorf("%w: m.%d", ErrBusy, id)
+	}
+	f, alt, err := d.open(id)
+	if err == nil {
+		if err = lock(f, d.path(id, alt)); err != nil {
+			f.Close()
+		}
+	}
+	if err != nil {
+		d.release(id, false)
+		return nil, err
+	}
+	return &Lock{d, f, id}, nil
+}
+
+// Unlock ends the lock. After the first call it does nothing.
+func (l *Lock) Unlock() {
+	if l.f == nil {
+		return
+	}
+	l.f.Close()
+	l.f = nil
+	l.d.release(l.id, false)
+}
+
+// Remove removes files and makes that durable. Those that are gone already are no error.
+// Size does not count.
+func (d *Dir) Remove(files ...File) error {
+	var removed [2]bool
+	var err error
+	for _, f := range files {
+		rerr := d.o.Faults.Remove(d.path(f.ID, f.Alt))
+		if rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("mfile: removing m.%d: %w", f.ID, rerr))
+			continue
+		}
+		removed[index(f.Alt)] = true
+		d.mu.Lock()
+		delete(d.known, f.ID)
+		delete(d.full, f.ID)
+		d.recent = slices.DeleteFunc(d.recent, func(id uint32) bool { return id == f.ID })
+		d.mu.Unlock()
+	}
+	for i, yes := range removed {
+		if !yes {
+			continue
+		}
+		if serr := d.o.Faults.SyncDir(d.dirs[i]); serr != nil && !errors.Is(serr, os.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("mfile: removing: %w", serr))
+		}
+	}
+	return err
+}
+
+// Renumber gives a file the next free ID, for one whose ID is in both directories, and makes
+// that durable.
+func (d *Dir) Renumber(ctx context.Context, f File, next func() uint32) (uint32, error) {
+	id, err := d.rename(ctx, d.path(f.ID, f.Alt), f.Alt, next)
+	if err != nil {
+		return 0, err
+	}
+	if err := d.o.Faults.SyncDir(d.dirs[index(f.Alt)]); err != nil {
+		return 0, fmt.Errorf("mfile: renaming m.%d: %w", f.ID, err)
+	}
+	return id, nil
+}
+
+// A FileScanner is a Scanner of a file of a Dir. The caller closes it.
+type FileScanner struct {
+	*Scanner
+	f *os.File
+}
+
+// Scan begins to go through the messages of a file, as long as it is now. Errors are
+// *CorruptError, wrap ErrGone or come from the file system.
+func (d *Dir) Scan(f File) (*FileScanner, error) {
+	if f.Alt && d.o.Alt == "" {
+		return nil, fmt.Errorf("%w: m.%d", ErrGone, f.ID)
+	}
+	file, err := openRegular(d.path(f.ID, f.Alt))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: m.%d", ErrGone, f.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fi, err := file.Stat()
+	var s *Scanner
+	if err == nil {
+		s, err = newScanner(window{r: file, size: fi.Size(), file: f.ID})
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &FileScanner{s, file}, nil
+}
+
+// Close ends the scan.
+func (s *FileScanner) Close() error { return s.f.Close() }
+
+// ReadAt reads of the file, for instance the body of a message that was found.
+func (s *FileScanner) ReadAt(p []byte, at int64) (int, error) { return s.f.ReadAt(p, at) }
