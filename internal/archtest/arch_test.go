@@ -15,6 +15,7 @@ var allowed = map[string][]string{
 	"compress":            {},
 	"config":              {},
 	"dovecotconf":         {"internal/durable", "userdb"},
+	"dovecotindex":        {"internal/durable", "mailbox"},
 	"filecrypt":           {"compress", "dcrypt", "internal/durable", "internal/secret"},
 	"keycheck":            {"attrdict", "dcrypt", "internal/durable", "keys", "mailbox", "storage"},
 	"message":             {},
@@ -55,6 +56,7 @@ var allowed = map[string][]string{
 	"imapd/difftest":      {},
 	"imapd/resynctest":    {},
 	"internal/teststore":  {},
+	"internal/dovetest":   {},
 	"internal/archtest":   {},
 }
 
