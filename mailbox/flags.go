@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -122,4 +123,20 @@ func normalKeywords(k []string) []string {
 		return strings.Compare(strings.ToLower(a), strings.ToLower(b))
 	})
 	return slices.CompactFunc(k, strings.EqualFold)
+}
+
+// MaxKeyword is the longest keyword that CheckKeyword lets pass, in bytes.
+const MaxKeyword = 255
+
+// CheckKeyword refuses what IMAP cannot say as a keyword and stores cannot hold: spaces,
+// control characters, or too much. The error wraps ErrName, or ErrLimit where only the
+// length is wrong.
+func CheckKeyword(name string) error {
+	if len(name) > MaxKeyword {
+		return fmt.Errorf("%w: keyword of %d bytes", ErrLimit, len(name))
+	}
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return fmt.Errorf("%w: keyword with spaces or control characters", ErrName)
+	}
+	return nil
 }

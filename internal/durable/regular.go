@@ -31,6 +31,19 @@ func OpenRegular(path string, flags int) (*os.File, fs.FileInfo, error) {
 	return f, fi, nil
 }
 
+// ReadSmall reads a regular file, not a link, of at most limit bytes.
+func ReadSmall(path string, limit int64) ([]byte, error) {
+	f, fi, err := OpenRegular(path, unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if fi.Size() > limit {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("file too large")}
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
 // WriteNew makes a file that its owner alone can read and that write fills. It replaces
 // nothing: the error wraps fs.ErrExist where there is a file. When it returns nil the file
 // is durable; where it returns another error there is none.

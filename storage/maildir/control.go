@@ -315,7 +315,7 @@ func (b *box) heal(h uidHeader) (uidHeader, error) {
 		case b.identity.UIDValidity != 0:
 			h.validity = b.identity.UIDValidity
 		default:
-			v, err := b.h.nextValidity()
+			v, err := b.h.control.NextUIDValidity()
 			if err != nil {
 				return h, err
 			}

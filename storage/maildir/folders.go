@@ -300,7 +300,7 @@ func (h *Hierarchy) Rename(ctx context.Context, from, to string) error {
 	for key := range keys {
 		if key == src.key || mailbox.IsBelow(key, src.key, sep) {
 			newKey := dst.key + key[len(src.key):]
-			name, ok := h.visibleName(newKey)
+			name, ok := h.names().Decode(newKey)
 			if !ok {
 				name = newKey // not visible before either
 			}

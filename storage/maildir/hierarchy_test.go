@@ -331,7 +331,7 @@ func TestSubscriptions(t *testing.T) {
 		}
 		want("Work/Zwölf", "INBOX", "Foo/Bär & co")
 		text := "V\t2\n\nWork\tZw&APY-lf\nINBOX\nFoo\tB&AOQ-r &- co\n"
-		if got := readFile(t, h.subscriptionsPath()); got != text {
+		if got := readFile(t, h.control.SubscriptionsPath()); got != text {
 			t.Errorf("file %q, want %q", got, text)
 		}
 		sub("INBOX", false)
@@ -342,14 +342,18 @@ func TestSubscriptions(t *testing.T) {
 		}
 		// Version 1 stays, and so do lines that we cannot show.
 		sep := string(l.Layout.separator())
-		put(t, h.subscriptionsPath(), "A"+sep+"B\nbad&name\nA"+sep+"B\n")
+		put(t, h.control.SubscriptionsPath(), "A"+sep+"B\nbad&name\nA"+sep+"B\n")
 		want("A/B")
 		sub("C/D", true)
 		want("A/B", "C/D")
-		if got, v1 := readFile(t, h.subscriptionsPath()), "A"+sep+"B\nbad&name\nC"+sep+"D\n"; got != v1 {
+		if got, v1 := readFile(t, h.control.SubscriptionsPath()), "A"+sep+"B\nbad&name\nC"+sep+"D\n"; got != v1 {
 			t.Errorf("file %q, want %q", got, v1)
 		}
 	})
+}
+
+func validityMarker(l Location, v uint32) string {
+	return filepath.Join(l.Root, fmt.Sprintf("dovecot-uidvalidity.%08x", v))
 }
 
 func TestUIDValidityCounter(t *testing.T) {
@@ -360,14 +364,14 @@ func TestUIDValidityCounter(t *testing.T) {
 	if now := uint32(time.Now().Unix()); first > now || first < now-100 {
 		t.Errorf("the first is %d at %d", first, now)
 	}
-	file := filepath.Join(l.Root, validityName)
+	file := filepath.Join(l.Root, "dovecot-uidvalidity")
 	check := func(v uint32) {
 		t.Helper()
 		if got := readFile(t, file); got != fmt.Sprintf("%08x", v) {
 			t.Errorf("file holds %q, want %08x", got, v)
 		}
-		if m, err := listMarkers(l.Root); err != nil || !slices.Equal(m, []uint32{v}) {
-			t.Errorf("markers %x, %v; want %x", m, err, v)
+		if m, err := filepath.Glob(file + ".*"); err != nil || !slices.Equal(m, []string{validityMarker(l, v)}) {
+			t.Errorf("markers %s, %v; want %x", m, err, v)
 		}
 	}
 	check(first)
@@ -375,19 +379,19 @@ func TestUIDValidityCounter(t *testing.T) {
 		t.Errorf("the second is %d after %d", v, first)
 	}
 	// Another program has counted on and died before it wrote the file.
-	mustRename(t, marker(l.Root, first+1), marker(l.Root, first+9))
+	mustRename(t, validityMarker(l, first+1), validityMarker(l, first+9))
 	if v := validity("B"); v != first+10 {
 		t.Errorf("after a missing write: %d, want %d", v, first+10)
 	}
 	check(first + 10)
 	put(t, file, "garbage")
-	put(t, marker(l.Root, 5), "")
+	put(t, validityMarker(l, 5), "")
 	if v := validity("C"); v != first+11 {
 		t.Errorf("after garbage: %d, want %d", v, first+11)
 	}
 	check(first + 11)
 	mustRemove(t, file)
-	mustRemove(t, marker(l.Root, first+11))
+	mustRemove(t, validityMarker(l, first+11))
 	if v := validity("D"); v <= first+11 && v < uint32(time.Now().Unix()) {
 		t.Errorf("without files: %d", v)
 	}

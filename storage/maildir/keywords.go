@@ -13,8 +13,6 @@ const (
 	keywordsName = "dovecot-keywords"
 	// maxKeywords is how many letters there are: a to z.
 	maxKeywords = 26
-	// maxKeywordLen bounds a keyword that we write.
-	maxKeywordLen = 255
 	// maxSmallFile bounds the files that are read whole: keywords, subscriptions.
 	maxSmallFile = 16 << 20
 )
@@ -74,7 +72,7 @@ func (k *keywords) find(name string) (byte, bool) {
 func (k *keywords) add(names []string, used func(letter byte) bool) (letters string, changed bool, err error) {
 	was := *k
 	for _, name := range names {
-		if err := checkKeyword(name); err != nil {
+		if err := mailbox.CheckKeyword(name); err != nil {
 			return "", false, err
 		}
 	}
@@ -110,15 +108,4 @@ func (k *keywords) add(names []string, used func(letter byte) bool) (letters str
 		}
 	}
 	return string(b), true, nil
-}
-
-// checkKeyword refuses what dovecot-keywords cannot hold or IMAP cannot say.
-func checkKeyword(name string) error {
-	if len(name) > maxKeywordLen {
-		return fmt.Errorf("maildir: %w: keyword of %d bytes", mailbox.ErrLimit, len(name))
-	}
-	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return fmt.Errorf("maildir: %w: keyword with spaces or control characters", mailbox.ErrName)
-	}
-	return nil
 }

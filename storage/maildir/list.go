@@ -37,7 +37,7 @@ func (h *Hierarchy) List(ctx context.Context) ([]storage.Folder, error) {
 		if key == mailbox.Inbox {
 			selectable = true
 		}
-		name, ok := h.visibleName(key)
+		name, ok := h.names().Decode(key)
 		if !ok {
 			h.warnOnce(key)
 			continue

@@ -1,10 +1,11 @@
 package maildir
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"mailcrypt/storage/control"
 )
 
 // A Layout is the way in which folders become directories.
@@ -47,7 +48,7 @@ type Location struct {
 }
 
 // ErrLocation reports a location that cannot be understood.
-var ErrLocation = errors.New("maildir: mail location")
+var ErrLocation = control.ErrLocation
 
 // ParseLocation reads a location in Dovecot's form, such as
 // "maildir:~/Maildir:INDEX=/ix:LAYOUT=fs". home replaces a leading "~"; variables must
@@ -55,37 +56,35 @@ var ErrLocation = errors.New("maildir: mail location")
 // index files are accepted and ignored; parts that would change what is stored and are not
 // supported, and unknown ones, are refused with an error that wraps ErrLocation.
 func ParseLocation(setting, home string) (Location, error) {
-	kind, rest, ok := strings.Cut(setting, ":")
-	if !ok || kind != "maildir" {
-		return Location{}, fmt.Errorf("%w: %q does not begin with \"maildir:\"", ErrLocation, setting)
-	}
-	parts := splitColons(rest)
-	l := Location{Layout: PlusPlus}
-	var err error
-	if l.Root, err = expand(parts[0], home); err != nil {
+	parsed, err := control.ParseLocation(setting, home)
+	if err != nil {
 		return Location{}, err
 	}
-	for _, p := range parts[1:] {
-		key, value, _ := strings.Cut(p, "=")
-		if err := l.set(key, value, home); err != nil {
+	if parsed.Driver != "maildir" {
+		return Location{}, fmt.Errorf("%w: %q does not begin with \"maildir:\"", ErrLocation, setting)
+	}
+	l := Location{Root: parsed.Root, Layout: PlusPlus}
+	for _, p := range parsed.Parts {
+		if err := l.set(p, parsed.Path); err != nil {
 			return Location{}, err
 		}
 	}
 	return l, l.check()
 }
 
-func (l *Location) set(key, value, home string) (err error) {
-	switch key {
+func (l *Location) set(p control.Part, path func(string) (string, error)) (err error) {
+	value := p.Value
+	switch p.Key {
 	case "INDEX":
 		if value == "MEMORY" {
 			l.Index = value
 			return nil
 		}
-		l.Index, err = expand(value, home)
+		l.Index, err = path(value)
 	case "CONTROL":
-		l.Control, err = expand(value, home)
+		l.Control, err = path(value)
 	case "INBOX":
-		l.Inbox, err = expand(value, home)
+		l.Inbox, err = path(value)
 	case "LAYOUT":
 		switch Layout(strings.ToLower(value)) {
 		case PlusPlus:
@@ -106,9 +105,9 @@ func (l *Location) set(key, value, home string) (err error) {
 	case "INDEXCACHE", "LISTINDEX", "ITERINDEX", "VOLATILEDIR":
 		// These concern files that only Dovecot reads and writes.
 	case "INDEXPVT", "ALT", "FULLDIRNAME", "MAILBOXDIR", "BROKENCHAR", "AUTOCREATE", "SUBSCRIPTIONSDIR":
-		return fmt.Errorf("%w: %s is not supported", ErrLocation, key)
+		return fmt.Errorf("%w: %s is not supported", ErrLocation, p.Key)
 	default:
-		return fmt.Errorf("%w: unknown part %q", ErrLocation, key)
+		return fmt.Errorf("%w: unknown part %q", ErrLocation, p.Key)
 	}
 	return err
 }
@@ -125,9 +124,9 @@ func (l *Location) check() error {
 		return fmt.Errorf("%w: root %q is not an absolute path", ErrLocation, l.Root)
 	case l.DirName != "" && l.Layout != FS:
 		return fmt.Errorf("%w: DIRNAME needs LAYOUT=fs", ErrLocation)
-	case l.DirName != "" && !plainName(l.DirName):
+	case l.DirName != "" && !control.PlainName(l.DirName):
 		return fmt.Errorf("%w: DIRNAME=%s: not a plain file name", ErrLocation, l.DirName)
-	case l.Subscriptions != "" && !plainName(l.Subscriptions):
+	case l.Subscriptions != "" && !control.PlainName(l.Subscriptions):
 		return fmt.Errorf("%w: SUBSCRIPTIONS=%s: not a plain file name", ErrLocation, l.Subscriptions)
 	}
 	for _, p := range []string{l.Control, l.Inbox} {
@@ -139,38 +138,4 @@ func (l *Location) check() error {
 		return fmt.Errorf("%w: %q is not an absolute path", ErrLocation, l.Index)
 	}
 	return nil
-}
-
-func plainName(s string) bool { return s == filepath.Base(s) && s != "." && s != ".." && s != "/" }
-
-// splitColons splits at single colons.
-func splitColons(s string) []string {
-	parts := []string{""}
-	for i := 0; i < len(s); i++ {
-		last := len(parts) - 1
-		switch {
-		case s[i] != ':':
-			parts[last] += s[i : i+1]
-		case i+1 < len(s) && s[i+1] == ':':
-			parts[last] += ":"
-			i++
-		default:
-			parts = append(parts, "")
-		}
-	}
-	return parts
-}
-
-// expand replaces "~" and cleans a path.
-func expand(path, home string) (string, error) {
-	if path == "~" || strings.HasPrefix(path, "~/") {
-		if home == "" {
-			return "", fmt.Errorf("%w: %q needs a home directory", ErrLocation, path)
-		}
-		path = filepath.Join(home, path[1:])
-	}
-	if !filepath.IsAbs(path) {
-		return "", fmt.Errorf("%w: %q is not an absolute path", ErrLocation, path)
-	}
-	return filepath.Clean(path), nil
 }

@@ -88,6 +88,7 @@ import (
 	"mailcrypt/internal/durable"
 	"mailcrypt/mailbox"
 	"mailcrypt/storage"
+	"mailcrypt/storage/control"
 )
 
 // Options are settings of a Hierarchy. The zero value works.
@@ -129,8 +130,8 @@ type Hierarchy struct {
 	warned  map[string]bool   // directories whose names were logged
 	closed  bool
 
-	validity uidValidity
-	names    nameWatch
+	control  control.Dir
+	watching nameWatch
 }
 
 var _ storage.Hierarchy = (*Hierarchy)(nil)
@@ -160,6 +161,11 @@ func Open(l Location, o Options) (*Hierarchy, error) {
 	}
 	h := &Hierarchy{loc: l, sep: o.Separator, host: o.Host, lockWait: o.LockWait, log: o.Logger,
 		faults: o.Faults, unique: newUnique(o.Host), watcher: o.Watcher, boxes: map[string]*box{}, tallies: map[string]*tally{}, warned: map[string]bool{}}
+	h.control = control.Dir{Path: l.Root, Subscriptions: l.Subscriptions, Separator: l.Layout.separator(),
+		Host: o.Host, LockWait: o.LockWait, Tree: h.tree(), Logger: o.Logger}
+	if l.Control != "" {
+		h.control.Path = l.Control
+	}
 	h.cache = index.Options{Logger: o.Logger, Write: func(commit func() error) error {
 		return h.faults.Do(durable.OpSync, index.FileName, commit)
 	}}

@@ -1,11 +1,10 @@
 package maildir
 
 import (
-	"fmt"
 	"path/filepath"
-	"strings"
 
 	"mailcrypt/mailbox"
+	"mailcrypt/storage/control"
 )
 
 // A folder is a name and where it is on disk. Its paths are below the root whatever the
@@ -23,7 +22,7 @@ func (f *folder) inbox() bool { return f.key == mailbox.Inbox }
 // folder finds where a name is. The error wraps mailbox.ErrName or ErrLimit.
 func (h *Hierarchy) folder(name string) (folder, error) {
 	name = mailbox.CanonicalName(name, h.sep)
-	key, err := h.storageName(name)
+	key, err := h.names().Encode(name)
 	if err != nil {
 		return folder{}, err
 	}
@@ -61,45 +60,13 @@ func (h *Hierarchy) dirIn(root, key string) string {
 	return filepath.Join(root, "."+key)
 }
 
-func (h *Hierarchy) controlRoot() string {
-	if h.loc.Control != "" {
-		return h.loc.Control
+// names encodes and decodes names of mailboxes.
+func (h *Hierarchy) names() control.Names {
+	n := control.Names{Separator: h.sep, Layout: h.loc.Layout.separator(), UTF8: h.loc.UTF8}
+	if h.loc.Layout == FS {
+		n.Reserved = h.reserved
 	}
-	return h.loc.Root
-}
-
-// storageName encodes a name level by level.
-func (h *Hierarchy) storageName(name string) (string, error) {
-	if err := mailbox.CheckName(name, h.sep); err != nil {
-		return "", fmt.Errorf("maildir: name %.80q: %w", name, err)
-	}
-	parts := mailbox.SplitName(name, h.sep)
-	for i, p := range parts {
-		enc := p
-		if !h.loc.UTF8 {
-			enc = mailbox.EncodeUTF7(p)
-		}
-		if err := h.checkPart(enc); err != nil {
-			return "", fmt.Errorf("maildir: name %.80q: %w", name, err)
-		}
-		parts[i] = enc
-	}
-	return mailbox.JoinName(parts, h.loc.Layout.separator()), nil
-}
-
-// checkPart finds encoded levels that the layout cannot hold.
-func (h *Hierarchy) checkPart(enc string) error {
-	switch {
-	case len(enc) > mailbox.MaxPart-1: // Maildir++ adds a dot
-		return fmt.Errorf("%w: level of %d bytes", mailbox.ErrLimit, len(enc))
-	case strings.IndexByte(enc, h.loc.Layout.separator()) >= 0:
-		return fmt.Errorf("%w: %q cannot be in a level", mailbox.ErrName, h.loc.Layout.separator())
-	case escaped(enc):
-		return fmt.Errorf("%w: escapes are not supported", mailbox.ErrName)
-	case h.loc.Layout == FS && h.reserved(enc):
-		return fmt.Errorf("%w: reserved", mailbox.ErrName)
-	}
-	return nil
+	return n
 }
 
 // reserved are the directories that are no folders in the fs layout.
@@ -109,38 +76,4 @@ func (h *Hierarchy) reserved(enc string) bool {
 		return true
 	}
 	return h.loc.DirName != "" && enc == h.loc.DirName
-}
-
-// escaped reports whether a name has what the listescape plugin writes: a backslash and
-// two lower-case hexadecimal digits.
-func escaped(enc string) bool {
-	const hex = "0123456789abcdef"
-	for i := 0; i+2 < len(enc); i++ {
-		if enc[i] == '\\' && strings.IndexByte(hex, enc[i+1]) >= 0 && strings.IndexByte(hex, enc[i+2]) >= 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// visibleName decodes a storage name. ok is false where the name cannot be shown: not
-// canonical, or with our separator inside a level.
-func (h *Hierarchy) visibleName(key string) (name string, ok bool) {
-	parts := mailbox.SplitName(key, h.loc.Layout.separator())
-	for i, p := range parts {
-		if !h.loc.UTF8 {
-			dec, err := mailbox.DecodeUTF7(p)
-			if err != nil {
-				return "", false
-			}
-			p = dec
-		}
-		if strings.IndexByte(p, h.sep) >= 0 {
-			return "", false
-		}
-		parts[i] = p
-	}
-	name = mailbox.JoinName(parts, h.sep)
-	back, err := h.storageName(name)
-	return name, err == nil && back == key && mailbox.CanonicalName(name, h.sep) == name
 }

@@ -42,7 +42,7 @@ func (m *Mailbox) Create(ctx context.Context, info mailbox.SaveInfo) (mailbox.Pe
 // checkInfo refuses what the control files cannot hold.
 func checkInfo(info mailbox.SaveInfo) error {
 	for _, k := range info.Flags.Keywords {
-		if err := checkKeyword(k); err != nil {
+		if err := mailbox.CheckKeyword(k); err != nil {
 			return err
 		}
 	}

@@ -395,12 +395,12 @@ func TestWatchNames(t *testing.T) {
 			}
 		}
 		wait("a new folder")
-		put(t, h.subscriptionsPath(), "Other\n")
+		put(t, h.control.SubscriptionsPath(), "Other\n")
 		wait("a subscription")
 		stop()
-		h.names.mu.Lock()
-		defer h.names.mu.Unlock()
-		if h.names.watch != nil || len(h.names.waiting) != 0 {
+		h.watching.mu.Lock()
+		defer h.watching.mu.Unlock()
+		if h.watching.watch != nil || len(h.watching.waiting) != 0 {
 			t.Error("still watching")
 		}
 	})

@@ -3,6 +3,7 @@ package maildir
 import (
 	"context"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ type nameWatch struct {
 // is called. fn must not block. Changes by other programs are noticed too: in Maildir++ at
 // once, in the fs layout, whose levels are many directories, within some seconds.
 func (h *Hierarchy) Watch(fn func()) (stop func()) {
-	n := &h.names
+	n := &h.watching
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.waiting == nil {
@@ -54,13 +55,10 @@ func (h *Hierarchy) watchTree() *watch {
 		return h.watcher.addPolled(h.namesChanged)
 	}
 	dirs := []string{h.loc.Root}
-	if c := h.controlRoot(); c != h.loc.Root {
+	if c := h.control.Path; c != h.loc.Root {
 		dirs = append(dirs, c)
 	}
-	subscriptions := h.loc.Subscriptions
-	if subscriptions == "" {
-		subscriptions = "subscriptions"
-	}
+	subscriptions := filepath.Base(h.control.SubscriptionsPath())
 	// The root is INBOX too, and its lists change all the time.
 	return h.watcher.add(dirs, h.namesChanged, func(base string) bool {
 		return strings.HasPrefix(base, ".") || base == subscriptions
@@ -70,7 +68,7 @@ func (h *Hierarchy) watchTree() *watch {
 // namesChanged looks, behind the caller, whether there is anything to tell; once for all
 // calls meanwhile.
 func (h *Hierarchy) namesChanged() {
-	n := &h.names
+	n := &h.watching
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -85,7 +83,7 @@ func (h *Hierarchy) namesChanged() {
 
 // lookAtNames wakes those who wait if something has changed.
 func (h *Hierarchy) lookAtNames() {
-	n := &h.names
+	n := &h.watching
 	for more := true; more; {
 		state := h.nameState()
 		n.mu.Lock()
