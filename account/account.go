@@ -37,6 +37,9 @@ type Options struct {
 	Log      *slog.Logger
 	// Idle is how long a user's files stay open after the last use; 0 is a minute.
 	Idle time.Duration
+	// DictWait is how long to wait for a dictionary that another process has locked; 0 is as
+	// long as attrdict does.
+	DictWait time.Duration
 }
 
 // A Registry opens users. Its methods may be called concurrently.
@@ -64,6 +67,7 @@ func NewRegistry(o Options) *Registry {
 		r.idle = time.Minute
 	}
 	rand.Read(r.process[:])
+	r.dicts.wait = o.DictWait
 	r.watcher = maildir.NewWatcher(maildir.WatcherOptions{Logger: r.log})
 	return r
 }

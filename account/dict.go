@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"mailcrypt/attrdict"
 )
@@ -15,6 +16,7 @@ import (
 // fields have changed while sessions are open, or two users of one home. A bolt file can be
 // open only once, so they share it.
 type dicts struct {
+	wait time.Duration // for locks
 	mu   sync.Mutex
 	open map[string]*sharedDict
 }
@@ -47,7 +49,7 @@ func (ds *dicts) get(uri, home string) (attrdict.Dict, error) {
 	defer d.mu.Unlock()
 	if d.dict == nil {
 		// What is a percent sign here is none to attrdict.
-		opened, err := attrdict.Open(strings.ReplaceAll(uri, "%", "%%"), home)
+		opened, err := attrdict.Options{Wait: ds.wait}.Open(strings.ReplaceAll(uri, "%", "%%"), home)
 		if err != nil {
 			return nil, errors.Join(err, use.release())
 		}

@@ -27,7 +27,7 @@ import (
 )
 
 // Version is the version of the protocol; a server of another one is not talked to.
-const Version = 2
+const Version = 3
 
 // A Service is every administrative operation. Its methods may be called concurrently.
 // Errors wrap one of the kinds where a caller may want to know. Long operations report to

@@ -395,9 +395,9 @@ func TestGarbageRequests(t *testing.T) {
 		name, send, want string
 	}{
 		{"no JSON", "hello\n", "not a line of JSON"},
-		{"unknown", `{"do":"Reboot","version":2}` + "\n", "does not know how"},
-		{"no arguments", `{"do":"Reseal","version":2}` + "\n", "do not fit"},
-		{"arguments of another form", `{"do":"SetPassword","version":2,"args":[1,2]}` + "\n", "do not fit"},
+		{"unknown", `{"do":"Reboot","version":3}` + "\n", "does not know how"},
+		{"no arguments", `{"do":"Reseal","version":3}` + "\n", "do not fit"},
+		{"arguments of another form", `{"do":"SetPassword","version":3,"args":[1,2]}` + "\n", "do not fit"},
 		{"of an older client", `{"do":"Status"}` + "\n", "the client version 0"},
 		{"nothing", "\n", "not a line of JSON"},
 		{"deep", strings.Repeat("[", 200_000) + "\n", "not a line of JSON"},
@@ -410,7 +410,7 @@ func TestGarbageRequests(t *testing.T) {
 		}
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 		in := bufio.NewReader(c)
-		if hello, err := in.ReadString('\n'); hello != "mailcryptd-admin 2\n" {
+		if hello, err := in.ReadString('\n'); hello != fmt.Sprintf("mailcryptd-admin %d\n", Version) {
 			t.Fatalf("greeted with %q, %v", hello, err)
 		}
 		io.WriteString(c, tt.send)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -18,6 +17,15 @@ import (
 // maxAnswer bounds an answer: the list of the keys of a user with as many folders as there
 // may be.
 const maxAnswer = 512 << 20
+
+const (
+	// helloTimeout is how long a daemon may take to greet: it does so from a goroutine of its
+	// own, whatever else it does.
+	helloTimeout = 10 * time.Second
+	// maxSilence is how long a daemon may say nothing during a request: it says every
+	// aliveEvery that it is at work.
+	maxSilence = 6 * aliveEvery
+)
 
 // A Client is a Service in another process. It carries one request at a time. A context
 // that ends cancels the request, and the answer then says how far it has come.
@@ -36,26 +44,41 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
 		return nil, fmt.Errorf("%w on %s", ErrNoDaemon, path)
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("admin: the admin socket %s refused: are you the mail user, or root? %w", path, err)
+		return nil, fmt.Errorf("%w: the admin socket %s lets in root and the owner of the mail", ErrPermission, path)
 	case err != nil:
 		return nil, fmt.Errorf("admin: %w", err)
 	}
 	cl := &Client{c: c, in: bufio.NewReader(c), out: json.NewEncoder(c)}
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
-	hello, err := readLine(cl.in, 200)
-	c.SetReadDeadline(time.Time{})
-	var version int
-	_, scanErr := fmt.Sscanf(hello, "mailcryptd-admin %d\n", &version)
-	switch {
-	case err != nil || scanErr != nil:
+	if err := cl.greeted(path); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("%w: %s is not the admin socket of a mailcryptd", ErrVersion, path)
-	case version != Version:
-		c.Close()
-		return nil, fmt.Errorf("%w: the daemon speaks version %d, this program version %d: restart the daemon after an upgrade, or use the doveadm-crypt of its release", ErrVersion, version, Version)
+		return nil, err
 	}
 	return cl, nil
 }
+
+// greeted reads the line with which a daemon begins.
+func (c *Client) greeted(path string) error {
+	c.c.SetReadDeadline(time.Now().Add(helloTimeout))
+	hello, err := readLine(c.in, 200)
+	c.c.SetReadDeadline(time.Time{})
+	var version int
+	_, scanErr := fmt.Sscanf(hello, "mailcryptd-admin %d\n", &version)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w: it takes connections on %s and says nothing", ErrSilent, path)
+	case hello == "" && err != nil:
+		return fmt.Errorf("%w: the daemon hung up before a word on %s: it is ending, or does not let this user in; do it again in a moment, as root", ErrTemporary, path)
+	case err != nil || scanErr != nil:
+		return fmt.Errorf("%w: what answers on %s is no mailcryptd of today; restart it: systemctl restart mailcryptd", ErrVersion, path)
+	case version < Version:
+		return fmt.Errorf("%w: the daemon on %s speaks %d, which is older than this program's %d; restart it: systemctl restart mailcryptd", ErrVersion, path, version, Version)
+	case version > Version:
+		return fmt.Errorf("%w: the daemon on %s speaks %d, which is newer than this program's %d; use the doveadm-crypt of its release", ErrVersion, path, version, Version)
+	}
+	return nil
+}
+
+var errTooLong = errors.New("admin: the line is too long")
 
 // readLine reads a line of at most limit octets.
 func readLine(r *bufio.Reader, limit int) (string, error) {
@@ -63,7 +86,7 @@ func readLine(r *bufio.Reader, limit int) (string, error) {
 	for {
 		part, err := r.ReadSlice('\n')
 		if len(line)+len(part) > limit {
-			return "", errors.New("admin: the line is too long")
+			return "", errTooLong
 		}
 		line = append(line, part...)
 		if !errors.Is(err, bufio.ErrBufferFull) {
@@ -90,8 +113,12 @@ func exchange[R any](ctx context.Context, c *Client, do string, args any, piece 
 		return result, err
 	}
 	defer clear(raw)
-	if err := c.out.Encode(request{Do: do, Version: Version, Args: raw}); err != nil {
-		return result, fmt.Errorf("%w: asking the daemon: %w", ErrTemporary, err)
+	c.c.SetWriteDeadline(time.Now().Add(maxSilence))
+	switch err := c.out.Encode(request{Do: do, Version: Version, Args: raw}); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return result, fmt.Errorf("%w: it does not take the request", ErrSilent)
+	case err != nil:
+		return result, fmt.Errorf("%w: %w", ErrTemporary, errGone)
 	}
 	sent := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -108,6 +135,8 @@ func exchange[R any](ctx context.Context, c *Client, do string, args any, piece 
 		switch {
 		case err != nil:
 			return result, err
+		case resp.Alive:
+			continue
 		case resp.Progress != nil:
 			if fn, ok := ctx.Value(progressKey{}).(func(Progress)); ok {
 				fn(*resp.Progress)
@@ -118,11 +147,11 @@ func exchange[R any](ctx context.Context, c *Client, do string, args any, piece 
 			clear(resp.Piece)
 			continue
 		case resp.Result == nil && resp.Error == nil:
-			return result, fmt.Errorf("%w: the daemon's answer says nothing", ErrTemporary)
+			return result, errAnswer
 		}
 		if resp.Result != nil {
 			if err := json.Unmarshal(resp.Result, &result); err != nil {
-				return result, fmt.Errorf("admin: the daemon's answer: %w", err)
+				return result, errAnswer
 			}
 		}
 		if resp.Error != nil {
@@ -132,16 +161,25 @@ func exchange[R any](ctx context.Context, c *Client, do string, args any, piece 
 	}
 }
 
+// errGone reports a connection that ended in the middle of a request.
+var errGone = errors.New("the daemon went away, and may have done it or not; look, and do it again")
+
+// errAnswer reports an answer that no daemon of this version gives.
+var errAnswer = fmt.Errorf("%w: the daemon's answer makes no sense to this program; restart it: systemctl restart mailcryptd", ErrVersion)
+
 func (c *Client) next() (resp response, err error) {
+	c.c.SetReadDeadline(time.Now().Add(maxSilence))
 	line, err := readLine(c.in, maxAnswer)
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return resp, fmt.Errorf("%w: the daemon went away and may have done it, or not: ask again: %w", ErrTemporary, err)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return resp, fmt.Errorf("%w for %v, and may have done what it was asked for, or not", ErrSilent, maxSilence)
+	case errors.Is(err, errTooLong):
+		return resp, errAnswer
+	case err != nil:
+		return resp, fmt.Errorf("%w: %w", ErrTemporary, errGone)
 	}
 	if err := json.Unmarshal([]byte(line), &resp); err != nil {
-		return resp, fmt.Errorf("admin: the daemon's answer: %w", err)
+		return resp, errAnswer
 	}
 	return resp, nil
 }

@@ -40,11 +40,13 @@ var (
 	// what an earlier call found has changed.
 	ErrConflict = errors.New("admin: there is something else")
 	// ErrUnhealthy reports that a Check found keys missing, damaged or locked.
-	ErrUnhealthy = errors.New("admin: keys are missing")
+	ErrUnhealthy = errors.New("admin: the keys are not well")
 	// ErrTemporary reports a failure that may pass.
 	ErrTemporary = errors.New("admin: temporary failure")
-	// ErrReadOnly reports a dictionary that this process may not write. Also temporary.
-	ErrReadOnly = errors.New("admin: the dictionary cannot be written")
+	// ErrReadOnly reports a file system that is mounted for reading. Also temporary.
+	ErrReadOnly = errors.New("admin: the disk is read-only")
+	// ErrPermission reports files, or a socket, that this process may not use. Also temporary.
+	ErrPermission = errors.New("admin: no permission")
 	// ErrFull reports a full disk, or a quota of the file system. Also temporary.
 	ErrFull = errors.New("admin: the disk is full")
 	// ErrLocked reports a dictionary that another process keeps locked. Also temporary.
@@ -58,13 +60,16 @@ var (
 	// ErrNoDaemon reports that nobody answers on the socket, or that only a running daemon
 	// could do what was asked for.
 	ErrNoDaemon = errors.New("admin: no daemon answers")
+	// ErrSilent reports a daemon that takes connections and then says nothing, not even that
+	// it is at work. What it was asked for may be done or not.
+	ErrSilent = errors.New("admin: the daemon does not answer")
 )
 
 // kinds gives the errors their names on the socket.
 var kinds = map[string]error{
 	"usage": ErrUsage, "no-user": ErrNoUser, "password": ErrPassword, "need-password": ErrNeedPassword,
 	"partly": ErrPartly, "no-key": ErrNoKey, "in-use": ErrInUse, "conflict": ErrConflict, "unhealthy": ErrUnhealthy,
-	"temporary": ErrTemporary, "read-only": ErrReadOnly, "full": ErrFull, "locked": ErrLocked,
+	"temporary": ErrTemporary, "read-only": ErrReadOnly, "permission": ErrPermission, "silent": ErrSilent, "full": ErrFull, "locked": ErrLocked,
 	"no-mailbox": ErrNoMailbox, "no-message": ErrNoMessage, "unreadable": ErrUnreadable,
 	"damaged": ErrDamaged, "canceled": ErrCanceled, "version": ErrVersion, "no-daemon": ErrNoDaemon,
 }
@@ -98,14 +103,16 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
 	case is(attrdict.ErrLocked):
 		return fmt.Errorf("%w: %w: %w", ErrTemporary, ErrLocked, err)
-	case is(attrdict.ErrCorrupt):
+	case is(attrdict.ErrCorrupt, keys.ErrBadKey):
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	case is(attrdict.ErrChanged):
 		return fmt.Errorf("%w: %w: %w", ErrTemporary, ErrConflict, err)
 	case is(syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG):
 		return fmt.Errorf("%w: %w: %w", ErrTemporary, ErrFull, err)
-	case is(syscall.EROFS, fs.ErrPermission):
+	case is(syscall.EROFS):
 		return fmt.Errorf("%w: %w: %w", ErrTemporary, ErrReadOnly, err)
+	case is(fs.ErrPermission):
+		return fmt.Errorf("%w: %w: %w", ErrTemporary, ErrPermission, err)
 	}
 	// Settings that cannot be used are among these, as with Dovecot: they may be mended.
 	return fmt.Errorf("%w: %w", ErrTemporary, err)

@@ -228,10 +228,13 @@ func (c *checker) warn(format string, st *keys.Stored) {
 
 // conclude sorts what was found and makes the error.
 func (c *checker) conclude() error {
-	bad := 0
+	bad, locked := 0, 0
 	for _, v := range c.verdict {
 		if v.Condition != KeyOK {
 			bad++
+		}
+		if v.Condition == KeyLocked {
+			locked++
 		}
 		c.result.Keys = append(c.result.Keys, v)
 	}
@@ -242,5 +245,8 @@ func (c *checker) conclude() error {
 	if c.result.Healthy = bad == 0 && messages == 0; c.result.Healthy {
 		return nil
 	}
-	return fmt.Errorf("%w: %d keys, by which %d messages cannot be read", ErrUnhealthy, bad, messages)
+	if bad == locked && bad > 0 {
+		return fmt.Errorf("%w: %d of them, which %d messages need, do not open with what was given: try another password", ErrUnhealthy, locked, messages)
+	}
+	return fmt.Errorf("%w: %d of them are not there or damaged, and %d messages cannot be read", ErrUnhealthy, bad, messages)
 }

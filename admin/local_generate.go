@@ -147,6 +147,9 @@ func (j *job) rewrap(ctx context.Context, secrets []keys.Secret, folders []strin
 		result.Keys = append(result.Keys, j.rewrapped(row, dry))
 	}
 	if err != nil {
+		if errors.Is(err, keys.ErrNoUserKey) {
+			return result, fmt.Errorf("%w: user %s has no active user key", ErrNoKey, j.user.Name)
+		}
 		if errors.Is(err, keys.ErrPassword) && len(secrets) == 0 {
 			return result, fmt.Errorf("%w: the active user key is sealed by one: %w", ErrNeedPassword, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"mailcrypt/attrdict"
 	"mailcrypt/dcrypt"
 	"mailcrypt/keys"
 )
@@ -204,6 +205,9 @@ func (l *Local) commit(ctx context.Context, j *job, r EndResealRequest, keep tim
 func badToken(err error) error {
 	if errors.Is(err, keys.ErrToken) {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	if errors.Is(err, attrdict.ErrChanged) {
+		return fmt.Errorf("%w: the change of this token is not pending any more: it was abandoned, or another took its place", ErrConflict)
 	}
 	return err
 }

@@ -20,6 +20,8 @@ const (
 	closeGrace = 5 * time.Second
 	// writeTimeout bounds how long a client may leave an answer unread.
 	writeTimeout = 30 * time.Second
+	// aliveEvery is how often a client that waits is told that its request is being worked on.
+	aliveEvery = 5 * time.Second
 )
 
 // A serverConn is one client of a Server.
@@ -121,8 +123,12 @@ func (sc *serverConn) answer(req request) error {
 		done <- outcome{result, err}
 	}()
 	lines := sc.lines
+	alive := time.NewTicker(aliveEvery)
+	defer alive.Stop()
 	for {
 		select {
+		case <-alive.C:
+			_ = sc.write(response{Alive: true}) // a client that is gone shows in lines
 		case o := <-done:
 			clear(req.Args)
 			resp := response{Error: toWire(o.err)}

@@ -85,7 +85,7 @@ func TestTroubles(t *testing.T) {
 		}{
 			{"full disk", attrdict.FileOptions{Faults: durable.FaultAt(2, durable.Fail, syscall.ENOSPC)}, func(string) {}, []error{ErrFull, ErrTemporary}},
 			{"read-only file system", attrdict.FileOptions{Faults: durable.FaultAt(1, durable.Fail, syscall.EROFS)}, func(string) {}, []error{ErrReadOnly, ErrTemporary}},
-			{"no permission", attrdict.FileOptions{Faults: durable.FaultAt(1, durable.Fail, syscall.EACCES)}, func(string) {}, []error{ErrReadOnly, ErrTemporary}},
+			{"no permission", attrdict.FileOptions{Faults: durable.FaultAt(1, durable.Fail, syscall.EACCES)}, func(string) {}, []error{ErrPermission, ErrTemporary}},
 			{"locked by another", attrdict.FileOptions{Wait: time.Millisecond}, func(path string) { os.WriteFile(path+".lock", []byte("1:host"), 0o600) }, []error{ErrLocked, ErrTemporary}},
 			{"a link", attrdict.FileOptions{}, func(path string) {
 				os.Rename(path, path+".real")
@@ -140,7 +140,7 @@ func TestNobodysKeys(t *testing.T) {
 			return err
 		},
 	}
-	want := map[string]error{"export": ErrNoKey, "rewrap": ErrNeedPassword, "generate": ErrNeedPassword, "undo": ErrNoKey, "end": ErrUsage, "import": ErrUsage}
+	want := map[string]error{"export": ErrNoKey, "rewrap": ErrNoKey, "generate": ErrNeedPassword, "undo": ErrNoKey, "end": ErrUsage, "import": ErrUsage}
 	for name, fn := range do {
 		if err := fn("nobody"); !errors.Is(err, ErrNoUser) {
 			t.Errorf("%s of nobody: %v", name, err)

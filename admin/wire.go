@@ -16,8 +16,10 @@ type request struct {
 	Cancel  bool            `json:"cancel,omitempty"` // the request under way
 }
 
-// A response is a line of the server's: progress, a piece of text, or the end of a request.
+// A response is a line of the server's: that it is at work, progress, a piece of text, or the
+// end of a request.
 type response struct {
+	Alive    bool            `json:"alive,omitempty"`
 	Progress *Progress       `json:"progress,omitempty"`
 	Piece    []byte          `json:"piece,omitempty"` // of the text of Fetch
 	Result   json.RawMessage `json:"result,omitempty"`

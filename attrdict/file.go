@@ -1,6 +1,7 @@
 package attrdict
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,9 @@ type fileDict struct {
 //	escape = %x01 ("0" / "1" / "t" / "r" / "n")   ; NUL, 0x01, TAB, CR, LF
 //
 // Order means nothing; of two pairs with one key the last counts; CR LF is read as LF. A
-// last line without LF is ignored, and so is a key line without a value line. Every change
+// last line without LF is ignored, and so is a key line without a value line. A file that
+// holds a NUL is ErrCorrupt: a crash of the system may have left it so, and it must not be
+// taken for one without keys. Every change
 // rewrites the file under its lock, into the lock file or <file>.tmp, which is synced and
 // renamed. Pairs that are not changed keep their bytes. (Dovecot: dict-file.c.)
 //
@@ -262,6 +265,9 @@ func readContents(path string) (*contents, stamp, error) {
 	b, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
 		return nil, stamp{}, fmt.Errorf("attrdict: reading: %w", err)
+	}
+	if bytes.IndexByte(b, 0) >= 0 {
+		return nil, stamp{}, fmt.Errorf("%w: %s holds a NUL byte, which nobody writes there", ErrCorrupt, path)
 	}
 	return parseContents(b), s, nil
 }

@@ -111,6 +111,20 @@ func TestFileCreation(t *testing.T) {
 	}
 }
 
+// TestFileOfNULs: what a crash of the system may leave is damage, not a dictionary without
+// keys.
+func TestFileOfNULs(t *testing.T) {
+	for _, text := range []string{strings.Repeat("\x00", 4096), "shared/a\nx\n\x00\x00"} {
+		path := filepath.Join(t.TempDir(), "attr")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenFile(path, FileOptions{}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("a file of %d bytes with NULs: %v", len(text), err)
+		}
+	}
+}
+
 // The unfinished end of a file is not read, but not lost either.
 func TestFileUnfinishedEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "attr")

@@ -66,7 +66,7 @@ func (t *tool) showChecks(all []userCheck) error {
 	tb := table{columns: []column{{title: "User"}, {title: "Folder"}, {title: "Key"}, {title: "Active"}, {title: "Messages"}, {title: "Condition"}, {title: "Remarks"}}}
 	for _, c := range all {
 		for _, k := range c.Keys {
-			tb.add(c.User, place(k.KeyRef), k.ID, yesNo(k.Active), strconv.FormatInt(k.Messages, 10), k.Condition, k.Error)
+			tb.add(c.User, place(k.KeyRef), k.ID, yesNo(k.Active), strconv.FormatInt(k.Messages, 10), k.Condition, plainText(k.Error))
 		}
 	}
 	if err := t.show(tb, all); err != nil || t.format != "" && t.format != "table" {
@@ -75,7 +75,7 @@ func (t *tool) showChecks(all []userCheck) error {
 	unwell := 0
 	for _, c := range all {
 		for _, m := range c.Missing {
-			fmt.Fprintf(t.stdout, "%s: %s UID %d cannot be read: %s\n", clean(c.User), clean(m.Folder), m.UID, clean(m.Error))
+			fmt.Fprintf(t.stdout, "%s: %s UID %d cannot be read: %s\n", clean(c.User), clean(m.Folder), m.UID, plainText(m.Error))
 		}
 		if c.MoreMissing > 0 {
 			fmt.Fprintf(t.stdout, "%s: and %d messages more\n", clean(c.User), c.MoreMissing)

@@ -58,7 +58,7 @@ func (t *tool) showGenerated(r admin.GenerateResult) error {
 		if k.Was != "" {
 			was = "in the place of " + k.Was[:min(12, len(k.Was))]
 		}
-		tb.add(place(k.KeyRef), yesNo(k.Made), k.ID, k.Curve, sealText(k.Seal), join(was, k.Error))
+		tb.add(place(k.KeyRef), yesNo(k.Made), k.ID, k.Curve, sealText(k.Seal), join(was, plainText(k.Error)))
 	}
 	if err := t.show(tb, r); err != nil || r.Rewrap == nil || t.format == "json" {
 		return err

@@ -112,7 +112,7 @@ func (t *tool) importKeys(ctx context.Context, s admin.Service, r admin.ImportRe
 func (t *tool) showImported(r admin.ImportResult) error {
 	tb := table{columns: []column{{title: "Folder"}, {title: "Key"}, {title: "Result"}, {title: "Verified"}, {title: "Active"}, {title: "Sealed by"}, {title: "Remarks"}}}
 	for _, k := range r.Keys {
-		tb.add(place(k.KeyRef), k.ID, k.Done, yesNo(k.Verified), yesNo(k.Activated), sealText(k.Seal), k.Error)
+		tb.add(place(k.KeyRef), k.ID, k.Done, yesNo(k.Verified), yesNo(k.Activated), sealText(k.Seal), plainText(k.Error))
 	}
 	return t.show(tb, r)
 }

@@ -205,7 +205,7 @@ func (t *tool) showReseal(r admin.ResealResult) {
 	for _, k := range r.Keys {
 		switch text, known := doneText[k.Done]; {
 		case k.Error != "" && k.Done != admin.SetAside:
-			fmt.Fprintf(t.stdout, "%s  unchanged: %s\n", k.ID, clean(k.Error))
+			fmt.Fprintf(t.stdout, "%s  unchanged: %s\n", k.ID, plainText(k.Error))
 		case k.Done == admin.SetAside:
 			fmt.Fprintf(t.stdout, "%s  set aside, with %d folder keys that only it opens\n", k.ID, k.FolderKeys)
 		case known:

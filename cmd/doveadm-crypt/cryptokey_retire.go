@@ -49,7 +49,7 @@ func (t *tool) showRetired(r admin.RetireResult) error {
 		if k.Confirm != "" {
 			code = "to lose what needs it: --confirm " + k.Confirm
 		}
-		tb.add(place(k.KeyRef), k.ID, k.Done, strconv.FormatInt(k.Messages, 10), join(k.Error, code))
+		tb.add(place(k.KeyRef), k.ID, k.Done, strconv.FormatInt(k.Messages, 10), join(plainText(k.Error), code))
 	}
 	if err := t.show(tb, r); err != nil {
 		return err

@@ -48,7 +48,7 @@ func (t *tool) rewrap(ctx context.Context, s admin.Service, r admin.RewrapReques
 func (t *tool) showRewrapped(r admin.RewrapResult) error {
 	tb := table{columns: []column{{title: "Folder"}, {title: "Key"}, {title: "Was under"}, {title: "Result"}}}
 	for _, k := range r.Keys {
-		tb.add(place(k.KeyRef), k.ID, k.From[:min(12, len(k.From))], join(k.Done, k.Error))
+		tb.add(place(k.KeyRef), k.ID, k.From[:min(12, len(k.From))], join(k.Done, plainText(k.Error)))
 	}
 	if err := t.show(tb, r); err != nil {
 		return err

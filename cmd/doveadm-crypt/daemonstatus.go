@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -52,7 +51,7 @@ func (t *tool) daemon(ctx context.Context) (admin.Service, error) {
 	}
 	d, err := admin.Dial(ctx, filepath.Join(c.StateDir, admin.SocketName))
 	if err != nil {
-		return nil, fmt.Errorf("mailcryptd with state_dir %s: %w", c.StateDir, err)
+		return nil, err // not a nil *admin.Client
 	}
 	return d, nil
 }

@@ -3,7 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"io/fs"
+	"syscall"
 
 	"mailcrypt/admin"
 	"mailcrypt/attrdict"
@@ -12,6 +13,8 @@ import (
 	"mailcrypt/dcrypt"
 	"mailcrypt/dovecotconf"
 	"mailcrypt/filecrypt"
+	"mailcrypt/internal/durable"
+	"mailcrypt/internal/errline"
 	"mailcrypt/userdb"
 )
 
@@ -52,7 +55,8 @@ var outcomes = []struct {
 	advice string
 }{
 	{admin.ErrNoDaemon, exitUnavailable, "start it: systemctl start mailcryptd"},
-	{admin.ErrVersion, exitTemporary, "restart mailcryptd, so that both are of one release"},
+	{admin.ErrSilent, exitUnavailable, "see its log, and restart it: systemctl restart mailcryptd"},
+	{admin.ErrVersion, exitTemporary, ""},
 	{admin.ErrUsage, exitUsage, ""},
 	{admin.ErrNoUser, exitNoUser, `"doveadm-crypt user '*'" names those that are there`},
 	{admin.ErrNoKey, exitNotFound, `"doveadm-crypt cryptokey list" shows those that are there`},
@@ -65,10 +69,11 @@ var outcomes = []struct {
 	{admin.ErrInUse, exitData, ""},
 	{admin.ErrDamaged, exitData, "restore the dictionary from a backup"},
 	{admin.ErrPartly, exitData, ""},
-	{admin.ErrFull, exitTemporary, "make room and do it again; nothing is half done"},
-	{admin.ErrReadOnly, exitTemporary, "run it as the owner of the store, or as root"},
-	{admin.ErrLocked, exitTemporary, "do it again in a moment"},
-	{admin.ErrConflict, exitData, "look again, and do it again"},
+	{admin.ErrFull, exitTemporary, adviceFull},
+	{admin.ErrReadOnly, exitTemporary, adviceReadOnly},
+	{admin.ErrPermission, exitTemporary, advicePermission},
+	{admin.ErrLocked, exitTemporary, "do it again in a moment; lsof on the file, or what is in FILE.lock, names who has it"},
+	{admin.ErrConflict, exitData, `"doveadm-crypt cryptokey list" shows what is there now`},
 	{admin.ErrCanceled, exitInterrupted, "do it again to complete it"},
 	{errDamagedFile, exitData, ""},
 	{errDaemonRuns, exitTemporary, "systemctl stop mailcryptd"},
@@ -92,27 +97,50 @@ var outcomes = []struct {
 	{userdb.ErrNoUser, exitNoUser, `"doveadm-crypt user '*'" names those that are there`},
 	{userdb.ErrName, exitUsage, ""},
 	{errCommandLine, exitUsage, ""},
+	{durable.ErrLocked, exitTemporary, "do it again when that has ended"},
+	{syscall.ENOSPC, exitTemporary, adviceFull},
+	{syscall.EDQUOT, exitTemporary, adviceFull},
+	{syscall.EROFS, exitTemporary, adviceReadOnly},
+	{fs.ErrPermission, exitTemporary, advicePermission},
+}
+
+const (
+	adviceFull       = "make room and do it again; nothing is half done"
+	adviceReadOnly   = "mount it for writing (dmesg may say why it is not), and do it again"
+	advicePermission = "run it as root or as the owner of the mail, to whom what is named here must belong"
+)
+
+// outcome is what an error ends the program with. What is wrong with the configuration is
+// told as such, whatever lies behind it.
+func outcome(err error) (status int, advice string) {
+	var c *config.Error
+	switch {
+	case err == nil:
+		return 0, ""
+	case errors.As(err, &c) && errors.Is(err, fs.ErrNotExist):
+		return exitConfig, "name the configuration with -c FILE, or make what it names"
+	case errors.As(err, &c) && errors.Is(err, fs.ErrPermission):
+		return exitConfig, advicePermission
+	}
+	for _, o := range outcomes {
+		if errors.Is(err, o.kind) {
+			return o.status, o.advice
+		}
+	}
+	if c != nil {
+		return exitConfig, ""
+	}
+	return exitTemporary, "" // whatever it is, it may pass
 }
 
 // status maps an error to the exit status.
 func status(err error) int {
 	var told reported
-	var c *config.Error
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &told):
+	if errors.As(err, &told) {
 		return int(told)
 	}
-	for _, o := range outcomes {
-		if errors.Is(err, o.kind) {
-			return o.status
-		}
-	}
-	if errors.As(err, &c) {
-		return exitConfig
-	}
-	return exitTemporary // whatever it is, it may pass
+	status, _ := outcome(err)
+	return status
 }
 
 // complain writes an error as one line: what is wrong, and what to do next.
@@ -121,15 +149,8 @@ func (t *tool) complain(user string, err error) {
 	if err == nil || errors.As(err, &told) {
 		return
 	}
-	advice := ""
-	for _, o := range outcomes {
-		if errors.Is(err, o.kind) {
-			advice = o.advice
-			break
-		}
-	}
-	text := clean(oneLine(err))
-	if advice != "" {
+	text := plainText(err.Error())
+	if _, advice := outcome(err); advice != "" {
 		text += "; " + advice
 	}
 	if user != "" {
@@ -138,14 +159,8 @@ func (t *tool) complain(user string, err error) {
 	fmt.Fprintf(t.stderr, "doveadm-crypt%s: %s\n", user, text)
 }
 
-// oneLine is an error for a person, without the name of the package that it comes from.
-func oneLine(err error) string {
-	text := err.Error()
-	for _, p := range []string{"admin: ", "userdb: ", "filecrypt: ", "dcrypt: ", "attrdict: ", "keycheck: ", "dovecotconf: "} {
-		text = strings.TrimPrefix(text, p)
-	}
-	return strings.ReplaceAll(text, "\n", "; ")
-}
+// plainText is an error's text in one line, for people.
+func plainText(text string) string { return clean(errline.Text(text)) }
 
 // usage is an error of the command line that cobra could not see.
 func usage(format string, args ...any) error {

@@ -71,7 +71,7 @@ func (k *fileKeys) open(ctx context.Context, stdin bool) (dcrypt.KeyList, error)
 	case err != nil && len(list) == 0:
 		return nil, err
 	case err != nil:
-		fmt.Fprintf(k.t.stderr, "warning: some keys stay shut: %s\n", clean(oneLine(err)))
+		fmt.Fprintf(k.t.stderr, "warning: some keys stay shut: %s\n", plainText(err.Error()))
 	case len(list) == 0:
 		return nil, usage("no private key is in what was given")
 	}

@@ -88,7 +88,7 @@ func (g *mailboxGen) one(ctx context.Context, s admin.Service, user string, tb *
 	if r.UserKey || r.Folders != nil {
 		result, err := g.t.generate(ctx, s, r, g.secrets)
 		for _, k := range result.Keys {
-			row(k.KeyRef, k.Error)
+			row(k.KeyRef, plainText(k.Error))
 			switch {
 			case k.Made || k.Error != "":
 			case k.User:
@@ -106,7 +106,7 @@ func (g *mailboxGen) one(ctx context.Context, s admin.Service, user string, tb *
 	}
 	result, err := g.t.rewrap(ctx, s, admin.RewrapRequest{User: user}, g.secrets)
 	for _, k := range result.Keys {
-		row(k.KeyRef, k.Error)
+		row(k.KeyRef, plainText(k.Error))
 	}
 	return err
 }

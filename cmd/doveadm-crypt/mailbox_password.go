@@ -29,7 +29,7 @@ password only where -C asks for that.`,
 			text = strings.TrimPrefix(err.Error(), "admin: ")
 			for _, k := range result.Keys {
 				if k.Error != "" {
-					text = fmt.Sprintf("dcrypt_key_load_private(%s) failed: %s", k.ID, k.Error)
+					text = fmt.Sprintf("dcrypt_key_load_private(%s) failed: %s", k.ID, plainText(k.Error))
 					break
 				}
 			}

@@ -153,6 +153,6 @@ func (t *tool) passwdFile() (*config.Config, *userdb.PasswdFile, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := userdb.OpenPasswdFile(c.UserDB.PasswdFile, userdb.Options{Log: log, UsernameFormat: c.Auth.UsernameFormat, NoWatch: true})
+	p, err := system.OpenUsers(c, userdb.Options{Log: log, NoWatch: true})
 	return c, p, err
 }

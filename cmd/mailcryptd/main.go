@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailcrypt/internal/errline"
 	"mailcrypt/internal/system"
 )
 
@@ -46,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "mailcryptd:", err)
+	fmt.Fprintln(stderr, "mailcryptd:", errline.Text(err.Error()))
 	if s, ok := err.(*statusError); ok {
 		return s.status
 	}

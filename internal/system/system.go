@@ -8,11 +8,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +36,10 @@ const LockName = "instance.lock"
 // was just killed holds it for a moment longer than it lives.
 const lockWait = 2 * time.Second
 
+// toolWait is how long a command waits for a dictionary that is locked: nobody holds one for
+// long who is well, and a person is waiting. The daemon waits as long as Dovecot does.
+const toolWait = 10 * time.Second
+
 // A System is a user database and the users' mail, open. Close it.
 type System struct {
 	Users    *userdb.PasswdFile
@@ -47,7 +53,9 @@ type System struct {
 
 // Open opens what a configuration describes. The error wraps durable.ErrLocked where
 // another process of this configuration goes on running.
-func Open(c *config.Config, log *slog.Logger) (_ *System, err error) {
+func Open(c *config.Config, log *slog.Logger) (*System, error) { return open(c, log, 0) }
+
+func open(c *config.Config, log *slog.Logger, dictWait time.Duration) (_ *System, err error) {
 	if err := durable.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state_dir: %w", err)
 	}
@@ -64,18 +72,48 @@ func Open(c *config.Config, log *slog.Logger) (_ *System, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
 	defer cancel()
 	if s.lock, err = durable.LockFileContext(ctx, filepath.Join(c.StateDir, LockName)); err != nil {
-		return nil, fmt.Errorf("another mailcryptd or doveadm-crypt runs with state_dir %s: %w", c.StateDir, err)
+		return nil, notMine(c, err)
 	}
-	if s.Users, err = userdb.OpenPasswdFile(c.UserDB.PasswdFile, userdb.Options{Log: log, UsernameFormat: c.Auth.UsernameFormat}); err != nil {
+	if s.Users, err = OpenUsers(c, userdb.Options{Log: log}); err != nil {
 		return nil, err
 	}
 	if c.Auth.MasterPasswdFile != "" {
-		if s.Masters, err = userdb.OpenPasswdFile(c.Auth.MasterPasswdFile, userdb.Options{Log: log, UsernameFormat: c.Auth.UsernameFormat}); err != nil {
+		if s.Masters, err = openPasswdFile(c, "[auth] master_passwd_file", c.Auth.MasterPasswdFile, userdb.Options{Log: log}); err != nil {
 			return nil, err
 		}
 	}
-	s.Accounts = account.NewRegistry(account.Options{Defaults: defaults, Log: log})
+	s.Accounts = account.NewRegistry(account.Options{Defaults: defaults, Log: log, DictWait: dictWait})
 	return s, nil
+}
+
+// notMine says why the instance lock was not to be had: it is held, by the process whose id
+// is in it, or the state directory cannot be written.
+func notMine(c *config.Config, err error) error {
+	if !errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("state_dir %s: %w", c.StateDir, err)
+	}
+	who := ""
+	if pid, err := os.ReadFile(filepath.Join(c.StateDir, LockName)); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(pid))); err == nil {
+			who = fmt.Sprintf(", process %d,", n)
+		}
+	}
+	return fmt.Errorf("%w: another mailcryptd or doveadm-crypt%s is at work in state_dir %s", durable.ErrLocked, who, c.StateDir)
+}
+
+// OpenUsers opens the user database of a configuration. That it cannot be read is an error
+// of the configuration.
+func OpenUsers(c *config.Config, o userdb.Options) (*userdb.PasswdFile, error) {
+	return openPasswdFile(c, "[userdb] passwd_file", c.UserDB.PasswdFile, o)
+}
+
+func openPasswdFile(c *config.Config, setting, path string, o userdb.Options) (*userdb.PasswdFile, error) {
+	o.UsernameFormat = c.Auth.UsernameFormat
+	p, err := userdb.OpenPasswdFile(path, o)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil, &config.Error{File: c.Path, Setting: setting, Reason: err.Error(), Err: err}
+	}
+	return p, err
 }
 
 // Reload takes over what of a new configuration concerns users. What is open stays as it
@@ -263,7 +301,7 @@ func Admin(ctx context.Context, c *config.Config, log *slog.Logger) (admin.Servi
 	if !errors.Is(err, admin.ErrNoDaemon) {
 		return nil, err
 	}
-	s, err := Open(c, log)
+	s, err := open(c, log, toolWait)
 	if err != nil {
 		return nil, err
 	}
