@@ -172,7 +172,7 @@ func (d *Dir) open(id uint32) (f *os.File, alt bool, err error) {
 		if dir == "" {
 			break
 		}
-		f, err = openRegular(d.path(id, i == 1))
+		f, _, err = openRegular(d.path(id, i == 1))
 		if !errors.Is(err, os.ErrNotExist) {
 			return f, i == 1, err
 		}
@@ -181,18 +181,10 @@ func (d *Dir) open(id uint32) (f *os.File, alt bool, err error) {
 }
 
 // openRegular opens a file, not a link or what would block.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+func openRegular(path string) (*os.File, os.FileInfo, error) {
+	f, fi, err := durable.OpenRegular(path, unix.O_NOFOLLOW)
 	if err != nil {
-		return nil, fmt.Errorf("mfile: %w", err)
+		return nil, nil, fmt.Errorf("mfile: %w", err)
 	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("mfile: %w", err)
-	}
-	return f, nil
+	return f, fi, nil
 }

@@ -104,18 +104,14 @@ func (d *Dir) Scan(f File) (*FileScanner, error) {
 	if f.Alt && d.o.Alt == "" {
 		return nil, fmt.Errorf("%w: m.%d", ErrGone, f.ID)
 	}
-	file, err := openRegular(d.path(f.ID, f.Alt))
+	file, fi, err := openRegular(d.path(f.ID, f.Alt))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: m.%d", ErrGone, f.ID)
 	}
 	if err != nil {
 		return nil, err
 	}
-	fi, err := file.Stat()
-	var s *Scanner
-	if err == nil {
-		s, err = newScanner(window{r: file, size: fi.Size(), file: f.ID})
-	}
+	s, err := newScanner(window{r: file, size: fi.Size(), file: f.ID})
 	if err != nil {
 		file.Close()
 		return nil, err
