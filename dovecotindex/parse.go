@@ -1,7 +1,6 @@
 package dovecotindex
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 )
@@ -31,8 +30,7 @@ func Parse(f Files) (*Index, error) {
 		return nil, fmt.Errorf("dovecotindex: no index: %w", fs.ErrNotExist)
 	}
 	p.parseLogs()
-	var worst error
-	var best *Index
+	var first error
 	for _, from := range []struct {
 		name string
 		b    []byte
@@ -42,28 +40,22 @@ func Parse(f Files) (*Index, error) {
 			continue
 		}
 		x, err := p.try(from.name, from.b)
-		if err == nil {
+		if x != nil {
 			x.Damage = append(p.damage, x.Damage...)
-			return x, nil
+			return x, err
 		}
-		if best == nil && (x != nil || worst == nil) {
-			best, worst = x, err
-		}
-		if errors.Is(err, ErrTooLarge) {
-			return nil, err
+		if first == nil {
+			first = err
 		}
 	}
-	if best != nil {
-		best.Damage = append(p.damage, best.Damage...)
-	}
-	return best, worst
+	return nil, first
 }
 
 type parser struct {
 	f      Files
 	logs   []*logFile
 	damage []*CorruptError // of files that are not used
-	broken error           // the first log that cannot be used
+	broken error           // why the newest log cannot be used
 }
 
 // parseLogs reads the logs. Two of one number are one file that is being renamed.
@@ -89,7 +81,7 @@ func (p *parser) parseLogs() {
 
 func (p *parser) note(e *CorruptError) {
 	p.damage = append(p.damage, e)
-	if p.broken == nil {
+	if e.File == fileLog {
 		p.broken = e
 	}
 }
@@ -98,7 +90,8 @@ func (p *parser) size() int64 {
 	return int64(len(p.f.Index)) + int64(len(p.f.Backup)) + int64(len(p.f.Log)) + int64(len(p.f.Log2))
 }
 
-// try computes the state from one snapshot, or from none.
+// try computes the state from one snapshot, or from none. There is no Index where the
+// snapshot cannot be used.
 func (p *parser) try(name string, b []byte) (*Index, error) {
 	s := newState(p.size())
 	snap := s
@@ -128,7 +121,7 @@ func (p *parser) try(name string, b []byte) (*Index, error) {
 	}
 	if snap == nil && len(steps) == 0 {
 		if err == nil {
-			err = p.broken
+			err = p.noState()
 		}
 		return nil, err
 	}
@@ -142,12 +135,21 @@ func (p *parser) try(name string, b []byte) (*Index, error) {
 	if err == nil {
 		err = first
 	}
-	if err == nil && len(steps) == 0 {
-		if err = p.broken; err == nil {
-			x.Damage = append(x.Damage, &CorruptError{fileLog, 0, "there is no log: changes since the index was written are not known"})
-		}
+	if err == nil {
+		err = p.broken
+	}
+	if p.f.Log == nil {
+		x.Damage = append(x.Damage, &CorruptError{fileLog, 0, "there is no log: changes since the index was written are not known"})
 	}
 	return x, err
+}
+
+// noState says why there is nothing to begin with.
+func (p *parser) noState() error {
+	if len(p.damage) > 0 {
+		return p.damage[0]
+	}
+	return fmt.Errorf("dovecotindex: neither a snapshot nor a log: %w", fs.ErrNotExist)
 }
 
 // maxDamage bounds what is remembered of a hostile file.
