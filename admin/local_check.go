@@ -3,13 +3,13 @@ package admin
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"mailcrypt/account"
 	"mailcrypt/dcrypt"
+	"mailcrypt/keycheck"
 	"mailcrypt/keys"
 	"mailcrypt/mailbox"
 )
@@ -17,9 +17,8 @@ import (
 // A checker finds out of every key whether it can be had.
 type checker struct {
 	*job
-	inv     *keys.Inventory
-	opened  *keys.Opened // nil where no secret is given: being there is enough
-	byID    map[dcrypt.KeyID][]*keys.Stored
+	judge   *keycheck.Judge
+	opens   bool // secrets are given: being there is not enough
 	verdict map[dcrypt.KeyID]CheckedKey
 	result  *CheckResult
 	rows    int
@@ -35,21 +34,19 @@ func (l *Local) Check(ctx context.Context, r CheckRequest) (CheckResult, error) 
 			return err
 		}
 		defer done()
-		c := &checker{job: j, byID: map[dcrypt.KeyID][]*keys.Stored{}, verdict: map[dcrypt.KeyID]CheckedKey{}, result: &result, rows: cmp.Or(r.Rows, 1000)}
-		if c.inv, err = j.Keys.Inventory(ctx); err != nil {
+		c := &checker{job: j, opens: len(r.Secrets) > 0, verdict: map[dcrypt.KeyID]CheckedKey{}, result: &result, rows: cmp.Or(r.Rows, 1000)}
+		inv, err := j.Keys.Inventory(ctx)
+		if err != nil {
 			return err
 		}
-		for _, st := range c.inv.Keys {
-			for _, id := range st.IDs() {
-				c.byID[id] = append(c.byID[id], st)
-			}
-		}
-		if len(r.Secrets) > 0 {
-			if c.opened, err = j.Keys.Open(ctx, c.inv, secrets); err != nil {
+		var opened *keys.Opened
+		if c.opens {
+			if opened, err = j.Keys.Open(ctx, inv, secrets); err != nil {
 				return err
 			}
-			defer c.opened.Close()
+			defer opened.Close()
 		}
+		c.judge = keycheck.NewJudge(inv, opened, j.Keys.Config())
 		want := func(f account.NamedFolder) bool {
 			return len(r.Folders) == 0 || matchAny(r.Folders, f.Name, j.Separator())
 		}
@@ -57,7 +54,7 @@ func (l *Local) Check(ctx context.Context, r CheckRequest) (CheckResult, error) 
 			return err
 		}
 		c.active(want)
-		c.warnings()
+		result.Warnings = c.judge.Warnings()
 		return c.conclude()
 	})
 	return result, err
@@ -119,25 +116,32 @@ func (c *checker) look(id dcrypt.KeyID, where account.NamedFolder) CheckedKey {
 	if v, ok := c.verdict[id]; ok {
 		return v
 	}
-	v := CheckedKey{KeyRef: KeyRef{ID: id.String(), GUID: where.GUID.String(), Folder: where.Name}, Condition: KeyMissing,
-		Error: fmt.Sprintf("key %s is not there", id)}
-	if c.configured(id) {
-		v.Condition, v.Error = KeyOK, ""
-	}
-	for _, st := range c.byID[id] {
-		if v.Condition == KeyOK {
-			break
-		}
-		condition, err := c.try(st)
-		if rank(condition) <= rank(v.Condition) {
-			v.KeyRef, v.Active, v.Condition, v.Error = c.ref(st), st.Active, condition, ""
-			if err != nil {
-				v.Error = err.Error()
-			}
-		}
-	}
+	v := c.row(c.judge.Key(id), id, where)
 	c.verdict[id] = v
 	return v
+}
+
+// row puts a verdict into the words of the answer.
+func (c *checker) row(v keycheck.Verdict, id dcrypt.KeyID, where account.NamedFolder) CheckedKey {
+	row := CheckedKey{KeyRef: KeyRef{ID: id.String(), GUID: where.GUID.String(), Folder: where.Name}, Condition: KeyMissing}
+	if v.Key != nil {
+		row.KeyRef, row.Active = c.ref(v.Key), v.Key.Active
+	}
+	switch v.State {
+	case keycheck.Opens:
+		row.Condition = KeyOK
+	case keycheck.Sealed:
+		row.Condition = KeyLocked
+		if !c.opens {
+			row.Condition = KeyOK
+		}
+	case keycheck.Damaged:
+		row.Condition = KeyDamaged
+	}
+	if v.Err != nil && row.Condition != KeyOK {
+		row.Error = v.Err.Error()
+	}
+	return row
 }
 
 // rank puts the better of two conditions first.
@@ -145,85 +149,29 @@ func rank(condition string) int {
 	return slices.Index([]string{KeyOK, KeyLocked, KeyDamaged, KeyMissing}, condition)
 }
 
-// try looks at one record of a key.
-func (c *checker) try(st *keys.Stored) (string, error) {
-	switch {
-	case st.Text == nil:
-		return KeyMissing, st.Check()
-	case st.Check() != nil:
-		return KeyDamaged, st.Check()
-	case st.Lost, st.Retired:
-		return KeyMissing, fmt.Errorf("key %s is set aside", st.ID)
-	case c.opened == nil:
-		if by, ok := st.Wrapper(); ok && !st.User && !c.wrapperThere(c.inv, by) {
-			return KeyMissing, fmt.Errorf("the user key %s that wraps key %s is not there", by, st.ID)
-		}
-		return KeyOK, nil
-	case st.User:
-		if _, err := c.opened.UserKey(st); err != nil {
-			return KeyLocked, err
-		}
-		return KeyOK, nil
-	}
-	key, err := c.opened.FolderKey(st)
-	if err == nil {
-		key.Destroy()
-		return KeyOK, nil
-	}
-	if by, ok := st.Wrapper(); ok && !c.wrapperThere(c.inv, by) {
-		return KeyMissing, fmt.Errorf("the user key %s that wraps key %s is not there", by, st.ID)
-	}
-	if errors.Is(err, dcrypt.ErrNoKey) {
-		return KeyLocked, err
-	}
-	return KeyDamaged, err
-}
-
 // active looks at the keys that new mail will need.
 func (c *checker) active(want func(account.NamedFolder) bool) {
 	if c.Keys.Config().Global != nil {
 		return
 	}
-	check := func(s string, where account.NamedFolder, user bool) {
-		id, err := dcrypt.ParseKeyID(s)
-		if err != nil {
-			c.verdict[dcrypt.KeyID{}] = CheckedKey{KeyRef: KeyRef{User: user, GUID: where.GUID.String(), Folder: where.Name}, Active: true,
-				Condition: KeyDamaged, Error: "what is called the active key is no id"}
+	check := func(f account.NamedFolder, user bool) {
+		id, v, ok := c.judge.Active(f.GUID, user)
+		if !ok {
 			return
 		}
-		v := c.look(id, where)
-		v.Active, v.User = true, user
-		here := slices.IndexFunc(c.byID[id], func(st *keys.Stored) bool { return st.GUID == where.GUID && st.User == user })
-		if v.Condition == KeyOK && (here < 0 || c.byID[id][here].Public == nil) {
-			v.Condition, v.Error = KeyDamaged, "the public half of the active key is missing or damaged"
+		row := c.row(v, id, f)
+		row.Active, row.User, row.Messages = true, user, c.verdict[id].Messages
+		if id == (dcrypt.KeyID{}) {
+			row.ID = ""
 		}
-		c.verdict[id] = v
+		c.verdict[id] = row
 	}
 	for _, f := range c.folders {
-		if s := c.inv.Active[f.GUID]; s != "" && want(f) {
-			check(s, f, false)
+		if want(f) {
+			check(f, false)
 		}
-		if f.GUID == c.inv.Inbox && c.inv.ActiveUser != "" {
-			check(c.inv.ActiveUser, f, true)
-		}
+		check(f, true)
 	}
-}
-
-func (c *checker) warnings() {
-	for _, st := range c.inv.Keys {
-		switch {
-		case st.Pending != nil:
-			c.warn("a change of the seal of user key %s was prepared and has not ended", st)
-		case st.Lost:
-			c.warn("user key %s is set aside: nothing opened it when the password was reset", st)
-		case st.Retired:
-			c.warn("key %s was about to be destroyed, and was not: retire it again", st)
-		}
-	}
-}
-
-func (c *checker) warn(format string, st *keys.Stored) {
-	c.result.Warnings = append(c.result.Warnings, fmt.Sprintf(format, st.ID))
 }
 
 // conclude sorts what was found and makes the error.

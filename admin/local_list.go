@@ -8,6 +8,7 @@ import (
 
 	"mailcrypt/account"
 	"mailcrypt/dcrypt"
+	"mailcrypt/keycheck"
 	"mailcrypt/keys"
 	"mailcrypt/mailbox"
 )
@@ -30,12 +31,13 @@ func (l *Local) List(ctx context.Context, r ListRequest) (ListResult, error) {
 		if err := unknown(r.IDs, inv); err != nil && n == nil {
 			return err
 		}
+		judge := keycheck.NewJudge(inv, nil, j.Keys.Config())
 		for _, st := range inv.Keys {
 			if j.selected(r.Selection, st) {
-				result.Keys = append(result.Keys, j.info(inv, st, n))
+				result.Keys = append(result.Keys, j.info(inv, judge, st, n))
 			}
 		}
-		result.Keys = append(result.Keys, j.absent(inv, n, r.Selection)...)
+		result.Keys = append(result.Keys, j.absent(inv, judge, n, r.Selection)...)
 		slices.SortStableFunc(result.Keys, func(a, b KeyInfo) int {
 			rank := func(k KeyInfo) int {
 				switch {
@@ -64,7 +66,7 @@ func boolFirst(a, b bool) int {
 }
 
 // info describes a stored key; n may be nil.
-func (j *job) info(inv *keys.Inventory, st *keys.Stored, n *needs) KeyInfo {
+func (j *job) info(inv *keys.Inventory, judge *keycheck.Judge, st *keys.Stored, n *needs) KeyInfo {
 	k := KeyInfo{KeyRef: j.ref(st), Active: st.Active, Seal: sealOf(st.Text), Size: len(st.Text), Public: st.Public != nil,
 		Pending: sealRef(st.Pending), Kept: sealRef(st.Kept)}
 	if st.Kept != nil {
@@ -103,7 +105,7 @@ func (j *job) info(inv *keys.Inventory, st *keys.Stored, n *needs) KeyInfo {
 				k.Wraps++
 			}
 		}
-	} else if id, ok := st.Wrapper(); ok && k.Problem == "" && !j.wrapperThere(inv, id) {
+	} else if id, ok := st.Wrapper(); ok && k.Problem == "" && !judge.WrapperThere(id) {
 		k.Problem = "the user key " + id.String() + " that wraps it is not there"
 	}
 	if n != nil {
@@ -116,30 +118,8 @@ func (j *job) info(inv *keys.Inventory, st *keys.Stored, n *needs) KeyInfo {
 	return k
 }
 
-// wrapperThere reports whether a user key is stored, or a configured key can stand for it.
-func (j *job) wrapperThere(inv *keys.Inventory, id dcrypt.KeyID) bool {
-	for _, st := range inv.Keys {
-		if st.User && st.Text != nil && !st.Lost && st.Has(id) {
-			return true
-		}
-	}
-	return j.configured(id)
-}
-
-// configured reports whether an id is of a key in the configuration.
-func (j *job) configured(id dcrypt.KeyID) bool {
-	c := j.Keys.Config()
-	for _, key := range slices.Concat(c.SealKeys, c.OpenKeys, c.GlobalPrivate) {
-		old, ok := key.OldID()
-		if key.ID() == id || ok && old == id {
-			return true
-		}
-	}
-	return false
-}
-
 // absent are rows of the keys that messages need and that are not stored.
-func (j *job) absent(inv *keys.Inventory, n *needs, s Selection) []KeyInfo {
+func (j *job) absent(inv *keys.Inventory, judge *keycheck.Judge, n *needs, s Selection) []KeyInfo {
 	if n == nil || s.UserKeys && len(s.Folders) == 0 && !s.Deleted {
 		return nil
 	}
@@ -150,7 +130,7 @@ func (j *job) absent(inv *keys.Inventory, n *needs, s Selection) []KeyInfo {
 			continue
 		}
 		row := KeyInfo{KeyRef: KeyRef{ID: id.String()}, State: StateNeeded, Seal: Seal{By: "missing"}}
-		if j.configured(id) {
+		if judge.Configured(id) {
 			row.State, row.Seal = StateGlobal, Seal{By: "none"}
 		} else {
 			row.Problem = "messages need it, and it is not there"

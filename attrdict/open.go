@@ -70,6 +70,13 @@ func (o Options) Open(uri, home string) (Dict, error) {
 	return nil, fmt.Errorf("attrdict: unknown driver in %q", uri)
 }
 
+// Path is the file of the dictionary that a URI names, see Open.
+func Path(uri, home string) (string, error) {
+	_, rest, _ := strings.Cut(uri, ":")
+	path, _, _ := strings.Cut(rest, ":")
+	return expandHome(path, home)
+}
+
 // expandHome replaces in one pass, so that nothing in home is expanded again.
 func expandHome(path, home string) (string, error) {
 	needs := false

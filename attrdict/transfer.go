@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 )
 
 // ErrNotEmpty reports a dictionary that was to be filled and has attributes already.
@@ -167,9 +166,7 @@ func compare(ctx context.Context, dst Dict, all map[string][]byte) error {
 func TransferURI(ctx context.Context, to, from, home string, o TransferOptions) (_ Transferred, err error) {
 	paths := [2]string{}
 	for i, uri := range []string{from, to} {
-		_, rest, _ := strings.Cut(uri, ":")
-		rest, _, _ = strings.Cut(rest, ":")
-		if paths[i], err = expandHome(rest, home); err != nil {
+		if paths[i], err = Path(uri, home); err != nil {
 			return Transferred{}, fmt.Errorf("attrdict: copying %q: %w", uri, err)
 		}
 	}

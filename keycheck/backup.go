@@ -15,9 +15,12 @@ import (
 
 // BackupOptions say how to look at a copied tree.
 type BackupOptions struct {
-	// Dicts are the names of dictionaries below a home, the first that is there counts.
-	// nil stands for keys.db and dovecot-attributes, in the home or in its Maildir.
+	// Dicts are the names of dictionaries, absolute or below a home, of which the first
+	// that is there counts. nil stands for DefaultDicts.
 	Dicts []string
+	// Report, where set, is called with the path of each message that was looked at and how
+	// many there were of the home.
+	Report func(path string, messages int)
 	// Secrets returns what opens the keys of a home; nil opens what lies open. The caller
 	// clears them.
 	Secrets func(home string) (Secrets, error)
@@ -34,20 +37,20 @@ type Home struct {
 // Bounds of the search for homes: domains, users, and one level more.
 const maxHomeDepth = 4
 
-var defaultDicts = []string{"keys.db", "dovecot-attributes", "Maildir/keys.db", "Maildir/dovecot-attributes"}
+// DefaultDicts are where dictionaries usually are, in a home or in its Maildir.
+func DefaultDicts() []string {
+	return []string{"keys.db", "dovecot-attributes", "Maildir/keys.db", "Maildir/dovecot-attributes"}
+}
 
 // CheckBackup checks the home at a path, or all homes below it, and calls fn for each. A
 // home is a directory with a dictionary or a Maildir in it. Nothing is written or locked
 // for writing; a bbolt dictionary is opened read-only. fn's error ends the search. Where no
 // home is found the error wraps fs.ErrNotExist.
 func CheckBackup(ctx context.Context, path string, o BackupOptions, fn func(Home) error) error {
-	if o.Dicts == nil {
-		o.Dicts = defaultDicts
-	}
 	found := 0
 	err := o.homes(ctx, path, 0, func(home string) error {
 		found++
-		return fn(o.check(ctx, home))
+		return fn(CheckHome(ctx, home, o))
 	})
 	if err != nil {
 		return err
@@ -66,10 +69,7 @@ func (o BackupOptions) homes(ctx context.Context, dir string, depth int, fn func
 	if err != nil {
 		return fmt.Errorf("keycheck: %w", err)
 	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
-	}
-	if o.dict(dir) != "" || has("Maildir") || has("cur") && has("new") {
+	if o.isHome(dir, entries) {
 		return fn(dir)
 	}
 	if depth == maxHomeDepth {
@@ -88,8 +88,14 @@ func (o BackupOptions) homes(ctx context.Context, dir string, depth int, fn func
 
 // dict finds the dictionary of a home.
 func (o BackupOptions) dict(home string) string {
-	for _, name := range o.Dicts {
-		path := filepath.Join(home, name)
+	names := o.Dicts
+	if names == nil {
+		names = DefaultDicts()
+	}
+	for _, path := range names {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(home, path)
+		}
 		if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() {
 			return path
 		}
@@ -97,7 +103,34 @@ func (o BackupOptions) dict(home string) string {
 	return ""
 }
 
-func (o BackupOptions) check(ctx context.Context, home string) (h Home) {
+// isHome reports whether a directory holds a user's mail or keys.
+func (o BackupOptions) isHome(dir string, entries []fs.DirEntry) bool {
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	}
+	return has("Maildir") || has("cur") && has("new") || o.dict(dir) != ""
+}
+
+// Find looks for the copy of a file or directory below the directory of a backup: the
+// longest end of its path that is there, so that a backup of /srv may be of "/" or of "/srv".
+// The directory itself is the copy of one whose name it bears. Where there is none the error
+// wraps fs.ErrNotExist.
+func Find(backup, path string) (string, error) {
+	path = filepath.Clean(path)
+	for rest := strings.TrimPrefix(path, "/"); rest != ""; _, rest, _ = strings.Cut(rest, "/") {
+		copied := filepath.Join(backup, rest)
+		if _, err := os.Lstat(copied); err == nil {
+			return copied, nil
+		}
+	}
+	if abs, err := filepath.Abs(backup); err == nil && filepath.Base(abs) == filepath.Base(path) {
+		return backup, nil
+	}
+	return "", fmt.Errorf("keycheck: no copy of %s is in %s: %w", path, backup, fs.ErrNotExist)
+}
+
+// CheckHome checks one home as CheckBackup does.
+func CheckHome(ctx context.Context, home string, o BackupOptions) (h Home) {
 	h.Path = home
 	h.Dict = o.dict(home)
 	dict := attrdict.ReadOnly(nil)
@@ -113,7 +146,7 @@ func (o BackupOptions) check(ctx context.Context, home string) (h Home) {
 			return h
 		}
 	}
-	needs, err := FromTree(ctx, home)
+	needs, err := FromTree(ctx, home, o.Report)
 	if err != nil {
 		h.Err = err
 		return h

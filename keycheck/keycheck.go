@@ -9,7 +9,6 @@ package keycheck
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,9 +49,11 @@ type Needs struct {
 	Bad       []Bad // messages whose header cannot be read
 	MoreBad   int   // others of that kind, not listed
 	Inbox     mailbox.GUID
+	Folders   map[mailbox.GUID]string // all that have a GUID, by name or directory
 
-	byID  map[string]*Need
-	depth int // of the directory that Inbox was read in
+	byID   map[string]*Need
+	report func(path string, messages int)
+	depth  int // of the directory that Inbox was read in
 }
 
 // A Bad is a message whose header cannot be read.
@@ -99,9 +100,9 @@ func (n *Needs) add(folder, where string, h *dcrypt.Header, err error) {
 
 // Secrets are what keys may be opened with. The zero value opens what lies open.
 type Secrets struct {
-	Password keys.Secret          // seals the user's keys
-	SealKeys []*dcrypt.PrivateKey // open user keys that are sealed to them
-	Global   []*dcrypt.PrivateKey // open messages
+	Passwords []keys.Secret        // seal the user's keys
+	SealKeys  []*dcrypt.PrivateKey // open user keys that are sealed to them
+	Global    []*dcrypt.PrivateKey // open messages
 }
 
 // A Result is what became of one Need.
@@ -109,6 +110,9 @@ type Result struct {
 	Need
 	State State
 	Err   error // why not, where the state does not say it all
+	// Active says that the row is of a key that new mail, or with User new folder keys, are
+	// encrypted to; Messages is 0 then, and the messages that need it have another row.
+	Active, User bool
 }
 
 // A Report is what Check found.
@@ -120,6 +124,8 @@ type Report struct {
 	MoreBad   int
 	UserKeys  int // that are stored
 	Opened    int // of these, with the secrets
+	// Warnings are what is not wrong and asks for attention.
+	Warnings []string
 }
 
 // Count is how many messages need a key in one of these states.
@@ -133,71 +139,71 @@ func (r *Report) Count(states ...State) int {
 	return n
 }
 
-// Lost reports whether some message cannot be read with what there is, whatever the
-// secrets: a key is missing or damaged, or the header of a message.
-func (r *Report) Lost() bool { return r.Count(Damaged, Orphan, Missing) > 0 || len(r.Bad) > 0 }
+// Lost reports whether something is wrong that no secret mends: a key is missing or damaged
+// that messages or new mail need, or the header of a message.
+func (r *Report) Lost() bool {
+	return len(r.Bad) > 0 || slices.ContainsFunc(r.Results, func(k Result) bool { return better(Sealed, k.State) })
+}
 
 // Check holds needs against a dictionary. It changes nothing: where a login would mend
 // something, it does not. dict may be nil for a user without one. Errors are those of the
 // dictionary.
 func Check(ctx context.Context, needs *Needs, dict attrdict.Dict, s Secrets) (*Report, error) {
-	dict = attrdict.ReadOnly(dict)
-	k := keys.New(dict, needs.Inbox, keys.Config{GlobalPrivate: s.Global, SealKeys: s.SealKeys, NoUserKey: true, NoGenerate: true}, nil)
-	ring, err := k.Unlock(ctx, s.Password)
+	c := keys.Config{GlobalPrivate: s.Global, SealKeys: s.SealKeys, NoUserKey: true, NoGenerate: true}
+	k := keys.New(attrdict.ReadOnly(dict), needs.Inbox, c, nil)
+	inv, err := k.Inventory(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("keycheck: %w", err)
 	}
-	defer ring.Close()
-	have, err := readStock(ctx, dict)
+	opened, err := k.Open(ctx, inv, s.Passwords)
 	if err != nil {
 		return nil, fmt.Errorf("keycheck: %w", err)
 	}
-	r := &Report{Plain: needs.Plain, Encrypted: needs.Encrypted, Bad: needs.Bad, MoreBad: needs.MoreBad,
-		UserKeys: ring.State().UserKeys, Opened: ring.State().Opened}
+	defer opened.Close()
+	judge := NewJudge(inv, opened, c)
+	r := &Report{Plain: needs.Plain, Encrypted: needs.Encrypted, Bad: needs.Bad, MoreBad: needs.MoreBad, Warnings: judge.Warnings()}
+	for _, st := range inv.Keys {
+		if !st.User || st.Text == nil || st.Lost || st.Retired {
+			continue
+		}
+		r.UserKeys++
+		if _, err := opened.UserKey(st); err == nil {
+			r.Opened++
+		}
+	}
 	for _, n := range needs.Keys {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		best := Result{Need: *n, State: Missing}
 		for _, id := range n.Keys {
-			state, err := have.state(ring, id)
-			if slices.Index(order, state) < slices.Index(order, best.State) || best.Err == nil {
-				best.State, best.Err = state, err
+			if v := judge.Key(id); better(v.State, best.State) || best.Err == nil {
+				best.State, best.Err = v.State, v.Err
 			}
-			if state == Opens {
+			if best.State == Opens {
 				break
 			}
 		}
 		r.Results = append(r.Results, best)
 	}
+	r.active(judge, needs)
 	slices.SortStableFunc(r.Results, func(a, b Result) int {
-		return cmp.Compare(slices.Index(order, b.State), slices.Index(order, a.State))
+		return cmp.Or(cmp.Compare(slices.Index(order, b.State), slices.Index(order, a.State)), cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Example, b.Example))
 	})
 	return r, nil
 }
 
-// state finds out about one key.
-func (s *stock) state(ring *keys.Ring, id dcrypt.KeyID) (State, error) {
-	_, err := ring.PrivateKey(id)
-	if err == nil {
-		return Opens, nil
-	}
-	if !errors.Is(err, dcrypt.ErrNoKey) && !errors.Is(err, keys.ErrBadKey) {
-		return Damaged, err
-	}
-	texts := s.private[id.String()]
-	if other := s.other[id]; other != "" {
-		texts = append(slices.Clone(texts), s.private[other]...)
-	}
-	worst := Missing
-	for _, text := range texts {
-		state := s.judge(text, 0)
-		if slices.Index(order, state) < slices.Index(order, worst) {
-			worst = state
+// active adds the keys that new mail will need, where messages do not need them already.
+func (r *Report) active(judge *Judge, needs *Needs) {
+	add := func(guid mailbox.GUID, folder string, user bool) {
+		id, v, ok := judge.Active(guid, user)
+		if !ok {
+			return
 		}
+		r.Results = append(r.Results, Result{Need: Need{Keys: []dcrypt.KeyID{id}, Example: folder}, State: v.State, Err: v.Err, Active: true, User: user})
 	}
-	if worst == Sealed && errors.Is(err, keys.ErrBadKey) {
-		worst = Damaged
+	for guid, folder := range needs.Folders {
+		add(guid, folder, false)
 	}
-	return worst, err
+	add(needs.Inbox, "", true)
 }

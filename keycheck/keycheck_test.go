@@ -100,7 +100,7 @@ func TestVectors(t *testing.T) {
 						continue
 					}
 					if pw, ok := u.UserDB["mail_crypt_private_password"]; ok {
-						s.Password = keys.NewSecret([]byte(pw))
+						s.Passwords = []keys.Secret{keys.NewSecret([]byte(pw))}
 					}
 					for _, k := range u.Keys {
 						if k.Kind != "global" {
@@ -156,7 +156,9 @@ func TestLosses(t *testing.T) {
 	c, dir := open(t, name)
 	home := filepath.Join(dir, c.Users[0].Home)
 	path := filepath.Join(home, c.Attributes)
-	secrets := func(string) (Secrets, error) { return Secrets{Password: keys.NewSecret([]byte("Tangerine-41"))}, nil }
+	secrets := func(string) (Secrets, error) {
+		return Secrets{Passwords: []keys.Secret{keys.NewSecret([]byte("Tangerine-41"))}}, nil
+	}
 	all := check(t, dir, BackupOptions{Secrets: secrets})[c.Users[0].Home].Report
 	if all.Encrypted == 0 || all.Opened == 0 {
 		t.Fatalf("%+v", all)
@@ -198,7 +200,9 @@ func TestLosses(t *testing.T) {
 		want   State
 		lost   bool
 	}{
-		{"wrong password", func() {}, BackupOptions{Secrets: func(string) (Secrets, error) { return Secrets{Password: keys.NewSecret([]byte("x"))}, nil }}, Sealed, false},
+		{"wrong password", func() {}, BackupOptions{Secrets: func(string) (Secrets, error) {
+			return Secrets{Passwords: []keys.Secret{keys.NewSecret([]byte("x"))}}, nil
+		}}, Sealed, false},
 		{"no user key", func() { edit(func(k string) bool { return !user(k) }, same) }, BackupOptions{Secrets: secrets}, Orphan, true},
 		{"no folder keys", func() { edit(user, same) }, BackupOptions{Secrets: secrets}, Missing, true},
 		{"damaged keys", func() {
@@ -234,7 +238,7 @@ func TestHierarchy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := FromTree(t.Context(), home)
+	tree, err := FromTree(t.Context(), home, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +256,7 @@ func TestHierarchy(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := FromTree(ctx, home); !errors.Is(err, context.Canceled) {
+	if _, err := FromTree(ctx, home, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -55,6 +55,7 @@ func (n *Needs) folder(ctx context.Context, h storage.Hierarchy, name string) (e
 	if name == "INBOX" {
 		n.Inbox = b.GUID()
 	}
+	n.guid(b.GUID(), name)
 	s := storage.New(b)
 	for _, m := range view.All() {
 		head, err := s.Header(ctx, m.UID)
@@ -69,15 +70,23 @@ func (n *Needs) folder(ctx context.Context, h storage.Hierarchy, name string) (e
 	return nil
 }
 
+func (n *Needs) guid(g mailbox.GUID, folder string) {
+	if n.Folders == nil {
+		n.Folders = map[mailbox.GUID]string{}
+	}
+	n.Folders[g] = folder
+}
+
 var errDbox = fmt.Errorf("mail in dbox is not looked at: %w", errors.ErrUnsupported)
 
 // maxTreeDepth bounds how deep directories are followed.
 const maxTreeDepth = 40
 
 // FromTree reads the headers of all messages of the Maildirs below a directory, whatever
-// their layout. Nothing is written or locked, and symbolic links are not followed.
-func FromTree(ctx context.Context, dir string) (*Needs, error) {
-	n := &Needs{}
+// their layout. Nothing is written or locked, and symbolic links are not followed. report,
+// where set, is called with the path of each message and how many there were.
+func FromTree(ctx context.Context, dir string, report func(path string, messages int)) (*Needs, error) {
+	n := &Needs{report: report}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -112,9 +121,10 @@ func (n *Needs) files(ctx context.Context, root, dir string) error {
 	if err != nil {
 		return err
 	}
-	if depth := strings.Count(folder, string(filepath.Separator)); n.Inbox.IsZero() || depth < n.depth {
-		if guid := guidOf(filepath.Dir(dir)); !guid.IsZero() { // INBOX is at the root
-			n.Inbox, n.depth = guid, depth
+	if guid := guidOf(filepath.Dir(dir)); !guid.IsZero() {
+		n.guid(guid, folder)
+		if depth := strings.Count(folder, string(filepath.Separator)); n.Inbox.IsZero() || depth < n.depth {
+			n.Inbox, n.depth = guid, depth // INBOX is at the root
 		}
 	}
 	d, err := os.Open(dir)
@@ -135,6 +145,9 @@ func (n *Needs) files(ctx context.Context, root, dir string) error {
 			path := filepath.Join(dir, e.Name())
 			h, err := fileHeader(path)
 			n.add(folder, path, h, err)
+			if n.report != nil {
+				n.report(path, n.Plain+n.Encrypted+len(n.Bad)+n.MoreBad)
+			}
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
