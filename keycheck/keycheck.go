@@ -110,8 +110,7 @@ type Result struct {
 	Need
 	State State
 	Err   error // why not, where the state does not say it all
-	// Active says that the row is of a key that new mail, or with User new folder keys, are
-	// encrypted to; Messages is 0 then, and the messages that need it have another row.
+	// Active says that new mail, or with User new folder keys, are encrypted to the key.
 	Active, User bool
 }
 
@@ -193,11 +192,16 @@ func Check(ctx context.Context, needs *Needs, dict attrdict.Dict, s Secrets) (*R
 	return r, nil
 }
 
-// active adds the keys that new mail will need, where messages do not need them already.
+// active marks the keys that new mail will need, and adds those that messages do not.
 func (r *Report) active(judge *Judge, needs *Needs) {
 	add := func(guid mailbox.GUID, folder string, user bool) {
 		id, v, ok := judge.Active(guid, user)
 		if !ok {
+			return
+		}
+		i := slices.IndexFunc(r.Results, func(k Result) bool { return k.State == v.State && len(k.Keys) == 1 && k.Keys[0] == id })
+		if i >= 0 {
+			r.Results[i].Active, r.Results[i].User = true, r.Results[i].User || user
 			return
 		}
 		r.Results = append(r.Results, Result{Need: Need{Keys: []dcrypt.KeyID{id}, Example: folder}, State: v.State, Err: v.Err, Active: true, User: user})

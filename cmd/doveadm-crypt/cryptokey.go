@@ -20,7 +20,7 @@ key. New keys become the active ones; old ones stay for the mail that needs them
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(t.cryptokeyList(), t.cryptokeyGenerate(), t.cryptokeyRewrap(), t.cryptokeyExport(), t.cryptokeyImport(), t.cryptokeyRetire(), t.cryptokeyCheck(),
+	c.AddCommand(t.cryptokeyList(), t.cryptokeyGenerate(), t.cryptokeyRewrap(), t.cryptokeyExport(), t.cryptokeyImport(), t.cryptokeyRetire(), t.cryptokeyCheck(), t.checkBackup(),
 		t.cryptokeyPassword(), t.cryptokeyCommit(), t.cryptokeyUndo())
 	return c
 }

@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"admin":               {"account", "attrdict", "dcrypt", "keycheck", "keys", "storage", "userdb", "mailbox", "internal/crlf", "internal/secret"},
 	"internal/system":     {"account", "admin", "compress", "config", "internal/durable", "lmtpd", "mailbox", "storage", "userdb"},
 	"cmd/mailcryptd":      {"account", "admin", "config", "imapd", "internal/errline", "internal/haproxy", "internal/metrics", "internal/system", "lmtpd", "mailbox", "userdb"},
-	"cmd/doveadm-crypt":   {"account", "admin", "attrdict", "compress", "config", "dcrypt", "dovecotconf", "filecrypt", "inspect", "internal/durable", "internal/errline", "internal/system", "keycheck", "userdb"},
+	"cmd/doveadm-crypt":   {"account", "admin", "attrdict", "compress", "config", "dcrypt", "dovecotconf", "filecrypt", "inspect", "internal/durable", "internal/errline", "internal/system", "keycheck", "keys", "userdb"},
 	"acceptance":          {},
 	"acceptance/killat":   {},
 	"imapd/difftest":      {},
