@@ -13,16 +13,29 @@ import (
 	"mailcrypt/internal/durable"
 )
 
-// createBolt makes a database with its bucket under a temporary name and links it to
-// path: bbolt itself creates in place, and a crash in between leaves a file that it
-// cannot open again (etcd-io/bbolt#567). A link, unlike a rename, cannot replace the
-// database that another process has made meanwhile.
+// createBolt makes a database with its bucket in a file that is linked to path when it is
+// whole: bbolt itself creates in place, and a crash in between leaves a file that it cannot
+// open again (etcd-io/bbolt#567). A link, unlike a rename, cannot replace the database that
+// another process has made meanwhile.
 func createBolt(path string, timeout time.Duration) error {
-	dir, base := filepath.Split(path)
-	if err := durable.MkdirAll(filepath.Clean(dir), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, "."+base+".new-*")
+	err := createUnnamed(path, timeout)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = createNamed(path, timeout)
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return durable.SyncDir(dir)
+}
+
+// createNamed has the file under a temporary name, which a kill leaves behind: for file
+// systems that cannot do without.
+func createNamed(path string, timeout time.Duration) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*")
 	if err != nil {
 		return err
 	}
@@ -30,15 +43,8 @@ func createBolt(path string, timeout time.Duration) error {
 	if err := errors.Join(durable.InheritFile(tmp), tmp.Close()); err != nil {
 		return err
 	}
-	db, err := bolt.Open(tmp.Name(), 0o600, &bolt.Options{Timeout: timeout})
+	err = fillBolt(tmp.Name(), &bolt.Options{Timeout: timeout}, func() error { return nil })
 	if err != nil {
-		return err
-	}
-	err = db.Update(func(tx *bolt.Tx) error { // bbolt syncs the file
-		_, err := tx.CreateBucket(boltBucket)
-		return err
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
 	err = os.Link(tmp.Name(), path)
@@ -46,10 +52,23 @@ func createBolt(path string, timeout time.Duration) error {
 		// A file system without hard links. Linux renames without replacing on all of them.
 		err = renameNew(tmp.Name(), path)
 	}
-	if err != nil && !errors.Is(err, os.ErrExist) {
+	return err
+}
+
+// fillBolt makes a database with its bucket, and calls then while it is open.
+func fillBolt(path string, o *bolt.Options, then func() error) error {
+	db, err := bolt.Open(path, 0o600, o)
+	if err != nil {
 		return err
 	}
-	return durable.SyncDir(dir)
+	err = db.Update(func(tx *bolt.Tx) error { // bbolt syncs the file
+		_, err := tx.CreateBucket(boltBucket)
+		return err
+	})
+	if err == nil {
+		err = then()
+	}
+	return errors.Join(err, db.Close())
 }
 
 // openRegular is bbolt's OpenFile: no symbolic link is followed, a FIFO does not block,
