@@ -156,6 +156,20 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name: "open keys sealed",
+		before: func(t *testing.T, d attrdict.Dict) {
+			rotated(t, d, "old")
+			if _, err := adminKeys(d).Reseal(context.Background(), []Secret{password("old")}, Seal{Open: true}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		do:      func(d attrdict.Dict) (*dcrypt.PublicKey, error) { return nil, login(d, userConfig("old")) },
+		secrets: []string{"old"},
+		done: func(t *testing.T, d attrdict.Dict) bool {
+			return count(t, d, func(st *Stored) bool { return st.User && isOpenText(st.Text) }) == 0
+		},
+	},
+	{
 		name: "foreign active keys replaced",
 		before: func(t *testing.T, d attrdict.Dict) {
 			firstLogin(t, d)

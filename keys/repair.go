@@ -12,17 +12,15 @@ import (
 
 // mend does what a login that has proved itself can do for the stored keys.
 func (k *Keys) mend(ctx context.Context, r *Ring, c Config, opened []openedKey, secret Secret) {
+	var trusted []openedKey
 	for _, o := range opened {
-		if _, ok := r.trusted[o.key.ID()]; !ok {
-			k.log.Warn("a user key opens without the login's secret: it reads, and new mail does not depend on it", "key", o.rec.record.id)
+		if _, ok := r.trusted[o.key.ID()]; ok {
+			trusted = append(trusted, o)
 			continue
 		}
-		if o.byPending {
-			k.note(r, "completed a password change of key "+o.rec.record.id, k.commitPending(ctx, o.rec))
-			continue
-		}
-		k.raise(ctx, r, c, o.rec, o.key, secret)
+		k.log.Warn("a user key opens without the login's secret: it reads, and new mail does not depend on it", "key", o.rec.record.id)
 	}
+	k.mendSeals(ctx, r, c, trusted, secret)
 	if err := k.Expire(ctx); err != nil {
 		k.log.Warn("could not remove old seals whose time is over", "err", err)
 	}

@@ -31,10 +31,10 @@ type userRecord struct {
 // State().Locked() says so.
 //
 // It also does what only a login can do: makes the user's first key; completes a
-// password change that was cut off; raises seals that are weaker than configured; seals
-// a key found open where sealing is required; and stops encrypting to an active key
-// whose private half is not the user's. Each is its own transaction, and a failure of
-// one is logged and costs the login nothing. A login that cannot prove itself, because
+// password change that was cut off, raises seals that are weaker than configured and seals
+// keys found open where sealing is required, for all keys at once; and stops encrypting to
+// an active key whose private half is not the user's. Each is its own transaction, and a
+// failure of one is logged and costs the login nothing. A login that cannot prove itself, because
 // there are sealed keys and its secret opens none, changes nothing, even if other keys
 // lie open.
 func (k *Keys) Unlock(ctx context.Context, secret Secret) (*Ring, error) {
