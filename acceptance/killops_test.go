@@ -36,6 +36,8 @@ func killOperations() []killOperation {
 		{name: "abandon", from: "prepared", old: s0, new: s0, args: []string{"cryptokey", "commit", "-u", "u", "--abandon", "$TOKEN"}},
 		{name: "mailbox-password", from: "several", old: s0, new: s1, args: []string{"mailbox", "cryptokey", "password", "-u", "u", "-o", "s0-old", "-n", "s1-new"}},
 		{name: "user-password", from: "byLogin", old: login("p0"), new: login("p1"), stdin: "p0\np1\n", args: []string{"user", "password", "-u", "u", "-s", "SHA256"}},
+		{name: "user-password-keep-old", from: "byLogin", old: login("p0"), new: login("p1"), stdin: "p0\np1\n",
+			args: []string{"user", "password", "-u", "u", "-s", "SHA256", "--keep-old", "1h"}},
 		{name: "generate-user-key", from: "several", old: s0, new: s0, args: generate("--user-key", "--force")},
 		{name: "generate-folder-keys", from: "several", old: s0, new: s0, args: generate("--force", "*")},
 		{name: "generate-rewrap", from: "several", old: s0, new: s0, args: generate("--user-key", "--force", "--rewrap")},
@@ -44,14 +46,13 @@ func killOperations() []killOperation {
 		{name: "retire", from: "unneeded", old: s0, new: s0, args: []string{"cryptokey", "retire", "-u", "u", "--unneeded"}},
 		{name: "retire-confirmed", done: 68, from: "doomed", old: s0, new: s0, may: []string{"box-1"}, loses: []string{"box-1"},
 			args: []string{"cryptokey", "retire", "-u", "u", "--confirm", "$CODE", "$DOOMED"}},
+		{name: "dict-copy", from: "several", old: s0, new: s0, alone: true, args: []string{"dict", "copy", "--merge", "-u", "u", "$DICT", "$OTHER"}},
 		{name: "import-sealed", from: "bereft", old: s0, new: s0, may: all, stdin: s0.stdin,
 			args: append([]string{"cryptokey", "import", "-u", "u", "$SEALED"}, s0.options...)},
 		{name: "import-clear", from: "bereft", old: s0, new: s0, may: all, stdin: s0.stdin,
 			args: append([]string{"cryptokey", "import", "-u", "u", "$CLEAR"}, s0.options...)},
 	}
 }
-
-func openDict(uri, home string) (attrdict.Dict, error) { return attrdict.Open(uri, home) }
 
 // backdateRotated sets the times since when keys are not active to an hour ago.
 func backdateRotated(d attrdict.Dict) error {

@@ -31,7 +31,7 @@ func TestKillPoints(t *testing.T) {
 		t.Run(dict[:4], func(t *testing.T) {
 			w := newKillWorld(t, dict, "curve = \"prime256v1\"\nseal_rounds = 60\n")
 			s := &killStates{killWorld: w, made: map[string]map[string][]byte{}}
-			for i, op := range killOperations() {
+			for i, op := range slices.Concat(killOperations(), serverOperations()) {
 				if kills == 0 && i%2 != parity {
 					continue // with the other dictionary
 				}
@@ -52,6 +52,8 @@ type killOperation struct {
 	work func(t *testing.T, w *killWorld) error
 	// old opens the mail before, new afterwards.
 	old, new opener
+	// alone says that it is refused where a daemon runs.
+	alone bool
 	// keeps says that the old one opens it afterwards too.
 	keeps bool
 	// done is a status of the tool beside 0 that says that all has been done already.
@@ -60,7 +62,7 @@ type killOperation struct {
 	newFirst bool
 	// may are the messages that may be closed in between, loses those that are in the end.
 	may, loses []string
-	// adds is the message that the work adds; one that was not acknowledged may come twice.
+	// adds is a message that comes once more, or, where that was not acknowledged, twice.
 	adds string
 	// unchecked says that check has no opinion between: there is no key yet.
 	unchecked bool
@@ -94,12 +96,16 @@ func killCount(t *testing.T) int {
 // operation kills one operation at many points.
 func (w *killStates) operation(t *testing.T, op killOperation, kills int) {
 	w.need(t, op.from)
-	if op.adds != "" {
+	if op.adds != "" && w.mails[op.adds] == nil {
 		w.mails[op.adds] = mail(op.adds, 500)
+		op.may = append(op.may, op.adds)
 	}
 	modes := []string{"alone", "daemon", "client"}
-	if op.work != nil {
-		modes = []string{"daemon"}
+	switch {
+	case op.work != nil:
+		modes = modes[1:2]
+	case op.alone:
+		modes = modes[:1]
 	}
 	if kills == 0 {
 		i := rand.IntN(len(modes))
@@ -141,11 +147,11 @@ func drawPoints(mode string, steps []string, n int) []killPoint {
 		if mode == "client" {
 			continue
 		}
-		if mode == "daemon" {
-			add(i+1, "after")
-		}
-		if strings.Contains(strings.SplitN(step, "\t", 2)[0], "write") {
+		switch name, _, _ := strings.Cut(step, "\t"); {
+		case strings.Contains(name, "write"):
 			add(i+1, "torn")
+		case mode == "daemon" && (strings.Contains(name, "sync") || name == "rename" || name == "link"):
+			add(i+1, "after") // elsewhere it is as before the next one
 		}
 		add(i+1, "power")
 		add(i+1, "names")
@@ -178,7 +184,7 @@ func (w *killStates) round(t *testing.T, op killOperation, p killPoint) (killed 
 		w.become(t, op.new) // who logs in has the new secret
 	}
 	killed, acked := w.strike(t, op, p)
-	w.wakeLocks(t)
+	w.age(t)
 	w.serve(t)
 	w.afterKill(t, op, p, acked)
 	if err := w.again(t, op); err != nil {
@@ -208,8 +214,8 @@ func (w *killStates) strike(t *testing.T, op killOperation, p killPoint) (killed
 		return status == 137, w.acknowledged(t, p, out, status)
 	}
 	w.under = w.underKillat(p.at, p.how, "-arm", w.arm)
+	defer func() { w.under = nil }() // of the next start
 	w.serve(t)
-	w.under = nil
 	writeFile(t, w.arm, "")
 	var err error
 	if op.work != nil {
@@ -249,6 +255,10 @@ func (w *killStates) again(t *testing.T, op killOperation) error {
 	if op.work != nil {
 		w.become(t, op.new)
 		return op.work(t, w.killWorld)
+	}
+	if op.alone {
+		w.stop(t)
+		defer w.serve(t)
 	}
 	out, status := w.mine(t, nil, op.stdin, op.args...)
 	if status == 0 || status == op.done && len(w.missing(w.read(t, op.new), op.loses)) == 0 {

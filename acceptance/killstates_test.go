@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"mailcrypt/attrdict"
 )
 
 // killStates are the states that operations begin in, made when they are needed.
@@ -104,6 +106,17 @@ func killStateTable() map[string]killState {
 			}
 			w.session(t, s0, func(c *imapConn) { w.append(t, c, "INBOX", "inbox-2") })
 		}},
+		// Mail that came before the first login.
+		"unsealed": {"fresh", func(t *testing.T, w *killStates) {
+			w.become(t, unsealedFirst())
+			w.serve(t)
+			w.mails["early"] = mail("early", 500)
+			if err := delivered("early")(t, w.killWorld); err != nil {
+				t.Fatal(err)
+			}
+			w.stop(t)
+		}},
+		"foisted": {"several", func(t *testing.T, w *killStates) { w.foist(t) }},
 		// The password of the login seals the keys.
 		"byLogin": {"fresh", func(t *testing.T, w *killStates) {
 			writeFile(t, filepath.Join(w.dir, "users"), "u:{PLAIN}p0::::::mail_crypt_save_version=2 userdb_mail_crypt_private_password=%{password}\n")
@@ -157,7 +170,7 @@ func (w *killStates) run(t *testing.T, stdin string, args ...string) string {
 // longAgo makes keys that are active no more so since long.
 func (w *killStates) longAgo(t *testing.T) {
 	t.Helper()
-	d, err := openDict(w.dictURI, filepath.Join(w.dir, "u"))
+	d, err := attrdict.Open(w.dictURI, filepath.Join(w.dir, "u"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,7 @@ type killWorld struct {
 	dictURI string
 	fields  string // of the user, beside the secret
 	mails   map[string][]byte
+	aged    map[string]bool   // locks that a killed process has left: whoever wants one next removes it
 	vars    map[string]string // what $NAME stands for in arguments and fields
 }
 
@@ -56,13 +57,30 @@ func newKillWorld(t *testing.T, dict, crypt string) *killWorld {
 	aside := scratch(t) // not below what is counted
 	w := &killWorld{
 		killat: killat, arm: filepath.Join(aside, "arm"), report: filepath.Join(aside, "report"), saved: filepath.Join(aside, "saved"),
-		dictURI: dict, mails: map[string][]byte{}, vars: map[string]string{},
+		dictURI: dict, mails: map[string][]byte{}, vars: map[string]string{"DICT": dict, "OTHER": "bolt:~/other.db"},
 	}
 	w.daemon = setup{
 		dir: scratch(t), users: "u:{PLAIN}pw::::::\n", top: fmt.Sprintf("mail_attribute_dict = %q\n", dict), crypt: crypt,
 		rest: "[auth]\nfailure_delay = \"0s\"\nmax_delay = \"0s\"\n",
 	}.configure(t)
+	w.moveAway(t)
 	return w
+}
+
+// moveAway gives the daemon a loopback address of its own: on the usual one a client of
+// somebody's may have its port when the daemon starts again.
+func (w *killWorld) moveAway(t *testing.T) {
+	t.Helper()
+	b, err := os.ReadFile(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := os.Getpid()
+	address := fmt.Sprintf("127.77.%d.%d:", pid>>8&255, pid&255)
+	writeFile(t, w.config, strings.ReplaceAll(string(b), "127.0.0.1:", address))
+	for _, a := range []*string{&w.imap, &w.imaps, &w.lmtp} {
+		*a = strings.Replace(*a, "127.0.0.1:", address, 1)
+	}
 }
 
 // An opener is one way to the keys: as fields of the user, and as options of the tool.
@@ -200,7 +218,13 @@ type killView struct {
 }
 
 // opensAll reports whether all messages are seen.
-func (v killView) opensAll() bool { return v.in && len(v.opened) == v.total }
+func (v killView) opensAll() bool {
+	opened := 0
+	for _, n := range v.opened {
+		opened += n
+	}
+	return v.in && opened == v.total
+}
 
 func (v killView) String() string {
 	return fmt.Sprintf("login %v, opens %v of %d", v.in, slices.Sorted(maps.Keys(v.opened)), v.total)
@@ -261,21 +285,29 @@ func (w *killWorld) append(t *testing.T, c *imapConn, folder, subject string) {
 	}
 }
 
-// wakeLocks makes the locks that a killed process has left older than the two seconds after
-// which its pid is looked at. What holds no pid, because it would have become the file,
-// counts as left behind only after two minutes, as in Dovecot, and is removed here.
-func (w *killWorld) wakeLocks(t *testing.T) {
+// age makes what a killed process has left older than it is: locks older than the two
+// seconds after which their pid is looked at, temporary files so old that they are swept. A
+// lock without a pid, because it was about to become the file, counts as left behind only
+// after a minute or two, as in Dovecot, and is removed here.
+func (w *killWorld) age(t *testing.T) {
 	t.Helper()
-	then := time.Now().Add(-10 * time.Second)
+	then := time.Now().Add(-time.Hour)
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.aged = map[string]bool{}
 	filepath.WalkDir(w.dir, func(p string, e fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(p, ".lock") || filepath.Dir(p) == filepath.Join(w.dir, "state") {
+		isLock := strings.HasSuffix(p, ".lock") && filepath.Base(p) != "instance.lock"
+		if err != nil || !isLock && !strings.Contains(e.Name(), ".tmp-") {
 			return nil
 		}
-		if b, err := os.ReadFile(p); err == nil && bytes.IndexByte(b, ':') > 0 && len(b) < 100 {
-			os.Chtimes(p, then, then)
+		if b, err := os.ReadFile(p); isLock && (err != nil || string(bytes.TrimLeft(b, "0123456789")) != ":"+host) {
+			os.Remove(p)
 			return nil
 		}
-		os.Remove(p)
+		w.aged[p] = isLock
+		os.Chtimes(p, then, then)
 		return nil
 	})
 }
@@ -293,6 +325,9 @@ func (w *killWorld) leftovers(t *testing.T) []string {
 			return nil
 		}
 		name := e.Name()
+		if w.aged[p] {
+			return nil
+		}
 		inTmp := filepath.Base(filepath.Dir(p)) == "tmp" // a Maildir's, which is swept after a day and a half
 		switch {
 		case fi.Mode().Type() == fs.ModeSocket:

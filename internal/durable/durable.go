@@ -35,6 +35,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,7 +55,8 @@ func SyncDir(dir string) error { return (*Faults)(nil).SyncDir(dir) }
 // Replace makes write's output the contents of path, with the given permissions whatever
 // the umask says. When it returns nil the new contents are durable. When it returns an
 // error, path holds the old contents, or the new ones if only the last sync, of the
-// directory, failed. A symbolic link at path is replaced, not followed.
+// directory, failed. A symbolic link at path is replaced, not followed. What a killed process
+// has left of replacing the same file is removed, once it is ten minutes old.
 //
 // The writer is buffered; write must not keep it.
 func Replace(path string, perm os.FileMode, write func(io.Writer) error) error {
@@ -106,15 +109,39 @@ func (f *Faults) Replace(path string, perm os.FileMode, write func(io.Writer) er
 		return err
 	}
 	renamed = true
+	f.sweep(dir, base)
 	return f.SyncDir(dir)
 }
+
+// tempAge is the age from which a temporary file of Replace counts as left behind by a
+// process that was killed: no replacing takes as long.
+const tempAge = 10 * time.Minute
+
+// sweep removes what killed processes have left of replacing a file. It is best effort.
+func (f *Faults) sweep(dir, base string) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range list {
+		if !strings.HasPrefix(e.Name(), tempPrefix(base)) || !e.Type().IsRegular() {
+			continue
+		}
+		if fi, err := e.Info(); err == nil && time.Since(fi.ModTime()) > tempAge {
+			_ = f.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// tempPrefix begins the names of the temporary files of Replace.
+func tempPrefix(base string) string { return "." + base + ".tmp-" }
 
 // createTemp makes a file with a fresh name that begins with a dot and names its purpose.
 func (f *Faults) createTemp(dir, base string) (*File, error) {
 	var file *os.File
 	err := f.Do(OpCreate, filepath.Join(dir, base), func() (err error) {
 		// os.CreateTemp: O_EXCL, so never through a link; mode 0600.
-		if file, err = os.CreateTemp(dir, "."+base+".tmp-*"); err == nil {
+		if file, err = os.CreateTemp(dir, tempPrefix(base)+"*"); err == nil {
 			err = InheritFile(file)
 		}
 		return err

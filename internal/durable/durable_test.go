@@ -5,7 +5,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 func text(s string) func(io.Writer) error {
@@ -190,5 +193,40 @@ func TestOpenFileRefusesLinks(t *testing.T) {
 func TestSyncDirErrors(t *testing.T) {
 	if err := SyncDir(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing directory: %v", err)
+	}
+}
+
+// TestReplaceSweeps has files in the directory that killed processes have left.
+func TestReplaceSweeps(t *testing.T) {
+	dir := t.TempDir()
+	stay := []string{".list.tmp-new", ".other.tmp-old", "list.tmp-old"}
+	for _, name := range append(stay, ".list.tmp-old") {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(-2 * tempAge)
+		if strings.HasSuffix(name, "-old") {
+			if err := os.Chtimes(path, then, then); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err := Replace(filepath.Join(dir, "list"), 0o600, func(w io.Writer) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	want := append(stay, "list")
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
+		t.Errorf("there are %q, want %q", names, want)
 	}
 }
