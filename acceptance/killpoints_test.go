@@ -66,6 +66,8 @@ type killOperation struct {
 	adds string
 	// unchecked says that check has no opinion between: there is no key yet.
 	unchecked bool
+	// behind says that the work goes on behind a login, as long as that lasts.
+	behind bool
 }
 
 // A killPoint is a moment, and what happens there.
@@ -279,12 +281,7 @@ func (w *killStates) afterKill(t *testing.T, op killOperation, p killPoint, acke
 	}
 	var said []int
 	for _, o := range openers {
-		w.become(t, o)
-		out, status := w.mine(t, nil, o.stdin, append([]string{"cryptokey", "check", "-u", "u"}, o.options...)...)
-		if status != 0 && status != 65 {
-			t.Errorf("%v: check with %s: status %d: %s", p, o.name, status, out)
-		}
-		said = append(said, status)
+		said = append(said, w.check(t, o))
 	}
 	best, views := false, ""
 	for i, o := range openers {
@@ -305,6 +302,17 @@ func (w *killStates) afterKill(t *testing.T, op killOperation, p killPoint, acke
 	if !best {
 		t.Errorf("%v (acknowledged: %v): mail is lost:%s", p, acked, views)
 	}
+}
+
+// check returns the status of "cryptokey check" for an opener.
+func (w *killStates) check(t *testing.T, o opener) int {
+	t.Helper()
+	w.become(t, o)
+	out, status := w.mine(t, nil, o.stdin, append([]string{"cryptokey", "check", "-u", "u"}, o.options...)...)
+	if status != 0 && status != 65 {
+		t.Errorf("check with %s: status %d: %s", o.name, status, out)
+	}
+	return status
 }
 
 // missing are the messages that a view does not have and should.
@@ -330,6 +338,13 @@ func (w *killStates) noDoubles(t *testing.T, op killOperation, p killPoint, v ki
 // atTheEnd looks at a store where an operation has been completed.
 func (w *killStates) atTheEnd(t *testing.T, op killOperation, p killPoint) {
 	t.Helper()
+	if op.behind {
+		c := login(t, w.imap, "u", op.new.password)
+		for end := time.Now().Add(30 * time.Second); w.check(t, op.new) != 0 && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		c.close()
+	}
 	v := w.read(t, op.new)
 	if missing := w.missing(v, op.loses); len(missing) > 0 {
 		t.Errorf("%v: in the end %s does not open %v: %v", p, op.new.name, missing, v)
@@ -340,8 +355,8 @@ func (w *killStates) atTheEnd(t *testing.T, op killOperation, p killPoint) {
 		}
 	}
 	w.noDoubles(t, op, p, v)
-	if out, status := w.mine(t, nil, op.new.stdin, append([]string{"cryptokey", "check", "-u", "u"}, op.new.options...)...); (status == 0) != v.opensAll() {
-		t.Errorf("%v: in the end check with %s says %d: %s", p, op.new.name, status, out)
+	if status := w.check(t, op.new); (status == 0) != v.opensAll() {
+		t.Errorf("%v: in the end check with %s says %d, and the login: %v", p, op.new.name, status, v)
 	}
 	if op.keeps || op.old.name == op.new.name {
 		return

@@ -37,7 +37,7 @@ func serverOperations() []killOperation {
 		{name: "login-after-none", from: "open", old: openKeys(), new: s1, work: loggedIn()},
 		{name: "login-completes", from: "prepared", old: s0, new: s1, work: loggedIn()},
 		{name: "login-strengthens", from: "several", old: s0, new: stronger(), work: loggedIn()},
-		{name: "login-mends", from: "foisted", old: s0, new: s0, unchecked: true, adds: "added",
+		{name: "login-mends", from: "foisted", old: s0, new: s0, unchecked: true, behind: true, adds: "added",
 			work: loggedIn("CREATE New", "APPEND Box added")},
 		{name: "append-new-folder", from: "several", old: s0, new: s0, adds: "added", work: loggedIn("CREATE New", "APPEND New added")},
 		{name: "delivery", from: "several", old: s0, new: s0, adds: "added", work: delivered("added")},
