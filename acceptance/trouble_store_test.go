@@ -95,6 +95,22 @@ func (s *troubled) copyTo(t testing.TB, dir string) *troubled {
 	return &troubled{&c, s.dict}
 }
 
+// move gives the daemon other addresses: somebody may have taken those of the store that this
+// is a copy of.
+func (s *troubled) move(t testing.TB) {
+	t.Helper()
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []*string{&s.imap, &s.imaps, &s.lmtp} {
+		is := freeAddress(t)
+		text = bytes.ReplaceAll(text, []byte(*a), []byte(is))
+		*a = is
+	}
+	writeFile(t, s.config, string(text))
+}
+
 // run runs doveadm-crypt. DIR in the arguments is the directory, TOKEN that of the prepared
 // change.
 func (s *troubled) run(t testing.TB, stdin, args string) (string, int) {

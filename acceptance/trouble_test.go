@@ -156,6 +156,7 @@ func (tr *trouble) run(t *testing.T, made *troubled, served bool) {
 	arrange := func() *troubled {
 		s := made.copyTo(t, disk(t, "size=8m"))
 		if served {
+			s.move(t)
 			s.start(t)
 			s.dialAdmin(t)
 		}
