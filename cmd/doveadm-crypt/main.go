@@ -20,10 +20,13 @@ import (
 )
 
 func main() {
-	if status, done := becomeOwner(os.Args[1:], os.Stderr); done {
+	args := hideArguments(os.Args[1:])
+	system.HideMemory()
+	if status, done := becomeOwner(args, os.Stderr); done {
 		os.Exit(status)
 	}
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	system.HideMemory()
+	os.Exit(run(args, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // A tool is what every command shares.

@@ -14,7 +14,7 @@ import (
 	"mailcrypt/admin"
 )
 
-const commandLineWarning = "warning: passwords on the command line can be seen by every user of this machine"
+const commandLineWarning = "warning: passwords on the command line can be seen by every user of this machine for a moment, and stay in the shell's history"
 
 // A secretOption is where one secret comes from: a file, a file descriptor, or a question.
 type secretOption struct {

@@ -40,7 +40,6 @@ messages; then serve it and say what to try. Where DIR is a demo already, serve 
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			hideMemory()
 			return failed(runDemo(cmd.Context(), dir, cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}

@@ -13,7 +13,10 @@ import (
 	"mailcrypt/internal/system"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	system.HideMemory()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // Exit statuses, as of sysexits.h.
 const (

@@ -43,7 +43,6 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return &statusError{exitConfig, err}
 			}
-			hideMemory()
 			smallHeap()
 			return failed(serve(cmd.Context(), c, cmd.ErrOrStderr(), nil))
 		},
@@ -71,12 +70,6 @@ func failed(err error) error {
 		return &statusError{exitConfig, err}
 	}
 	return &statusError{exitFail, err}
-}
-
-// hideMemory keeps keys out of core files and from other processes of the same user.
-func hideMemory() {
-	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }
 
 // A server is everything that runs.
