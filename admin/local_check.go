@@ -11,7 +11,6 @@ import (
 	"mailcrypt/dcrypt"
 	"mailcrypt/keycheck"
 	"mailcrypt/keys"
-	"mailcrypt/mailbox"
 )
 
 // A checker finds out of every key whether it can be had.
@@ -22,6 +21,8 @@ type checker struct {
 	verdict map[dcrypt.KeyID]CheckedKey
 	result  *CheckResult
 	rows    int
+	groups  []*addressed
+	needs   *needs
 }
 
 // Check implements Service. It reads headers only: whether messages are whole is not looked
@@ -35,6 +36,12 @@ func (l *Local) Check(ctx context.Context, r CheckRequest) (CheckResult, error) 
 		}
 		defer done()
 		c := &checker{job: j, opens: len(r.Secrets) > 0, verdict: map[dcrypt.KeyID]CheckedKey{}, result: &result, rows: cmp.Or(r.Rows, 1000)}
+		want := func(f account.NamedFolder) bool {
+			return len(r.Folders) == 0 || matchAny(r.Folders, f.Name, j.Separator())
+		}
+		if err := c.headers(ctx, want); err != nil {
+			return err
+		}
 		inv, err := j.Keys.Inventory(ctx)
 		if err != nil {
 			return err
@@ -47,68 +54,12 @@ func (l *Local) Check(ctx context.Context, r CheckRequest) (CheckResult, error) 
 			defer opened.Close()
 		}
 		c.judge = keycheck.NewJudge(inv, opened, j.Keys.Config())
-		want := func(f account.NamedFolder) bool {
-			return len(r.Folders) == 0 || matchAny(r.Folders, f.Name, j.Separator())
-		}
-		if err := c.messages(ctx, want); err != nil {
-			return err
-		}
+		c.messages()
 		c.active(want)
 		result.Warnings = c.judge.Warnings()
 		return c.conclude()
 	})
 	return result, err
-}
-
-// messages looks at the keys of all messages.
-func (c *checker) messages(ctx context.Context, want func(account.NamedFolder) bool) error {
-	n := &needs{byKey: map[dcrypt.KeyID]map[mailbox.GUID]int64{}, scan: c.Scan(want)}
-	n.scan.Report = func(folder string, done, total int) {
-		c.report.report(Progress{What: "reading headers", Place: folder, Done: int64(done), Total: int64(total)})
-	}
-	_, err := n.scan.Round(ctx, func(h account.StoredHeader) error {
-		n.add(h)
-		c.message(h)
-		return nil
-	})
-	n.Scan.Folders = n.scan.Folders
-	c.result.Scan = n.Scan
-	if err != nil {
-		return err
-	}
-	for id, row := range c.verdict {
-		row.Messages = n.total(id)
-		c.verdict[id] = row
-	}
-	return nil
-}
-
-// message notes a message that nothing opens.
-func (c *checker) message(h account.StoredHeader) {
-	row := UnreadableMessage{Folder: h.Folder.Name, UID: uint32(h.UID)}
-	switch {
-	case h.Err != nil:
-		row.Error = h.Err.Error()
-	case h.Header == nil:
-		return
-	default:
-		for _, to := range h.Header.Recipients {
-			v := c.look(to.ID, h.Folder)
-			if v.Condition == KeyOK {
-				return
-			}
-			row.Keys = append(row.Keys, to.ID.String())
-			row.Error = v.Error
-		}
-		if len(h.Header.Recipients) == 0 {
-			row.Error = "the message is encrypted to nobody"
-		}
-	}
-	if len(c.result.Missing) < c.rows {
-		c.result.Missing = append(c.result.Missing, row)
-	} else {
-		c.result.MoreMissing++
-	}
 }
 
 // look finds out whether a key can be had, once for each.

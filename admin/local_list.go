@@ -17,16 +17,17 @@ import (
 func (l *Local) List(ctx context.Context, r ListRequest) (ListResult, error) {
 	var result ListResult
 	err := l.on(ctx, r.User, false, func(j *job) error {
-		inv, err := j.Keys.Inventory(ctx)
-		if err != nil {
-			return err
-		}
 		var n *needs
-		if r.Count {
+		if r.Count { // before the keys: mail that comes meanwhile may bring its key with it
+			var err error
 			if n, err = j.count(ctx, nil); err != nil {
 				return err
 			}
 			result.Scan = &n.Scan
+		}
+		inv, err := j.Keys.Inventory(ctx)
+		if err != nil {
+			return err
 		}
 		if err := unknown(r.IDs, inv); err != nil && n == nil {
 			return err
