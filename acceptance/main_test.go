@@ -29,7 +29,11 @@ func runTests(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	os.Chmod(dir, 0o755) // the mail user passes through
 	bin = dir
-	build := exec.Command("go", "build", "-o", dir, "mailcrypt/cmd/mailcryptd", "mailcrypt/cmd/doveadm-crypt")
+	args := []string{"build", "-o", dir}
+	if os.Getenv("RACE") != "" {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "mailcrypt/cmd/mailcryptd", "mailcrypt/cmd/doveadm-crypt")...)
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the programs:", err)
@@ -173,6 +177,7 @@ type setup struct {
 	users string // passwd-file
 	top   string // lines before the first table
 	crypt string // lines of [mail_crypt]
+	imap  string // lines of [imap]
 	rest  string // more tables
 }
 
@@ -192,6 +197,7 @@ mail_log = "debug"
 [imap]
 listen = [%q]
 tls_listen = [%q]
+%s
 [lmtp]
 listen = [%q]
 message_size_limit = "100M"
@@ -203,7 +209,7 @@ passwd_file = "users"
 [mail_crypt]
 %s
 %s
-`, top, d.imap, d.imaps, d.lmtp, s.crypt, s.rest))
+`, top, d.imap, d.imaps, s.imap, d.lmtp, s.crypt, s.rest))
 	return d
 }
 

@@ -11,7 +11,7 @@ import (
 type slowContext struct{ context.Context }
 
 func (c slowContext) Err() error {
-	time.Sleep(10 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
 	return c.Context.Err()
 }
 
@@ -19,7 +19,7 @@ func (c slowContext) Err() error {
 func TestCheckWhileMailComes(t *testing.T) {
 	eachDict(t, func(t *testing.T, w *world) {
 		var folders []string
-		for i := range 30 {
+		for i := range 16 {
 			folders = append(folders, fmt.Sprintf("F%d", i))
 		}
 		w.create(folders...)
