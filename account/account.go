@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailcrypt/attrdict"
@@ -48,6 +49,8 @@ type Registry struct {
 	idle    time.Duration
 	process [32]byte // key of the HMAC that compares the secrets of logins
 	watcher *maildir.Watcher
+
+	entering logins
 
 	mu       sync.Mutex
 	defaults Defaults
@@ -102,8 +105,9 @@ type account struct {
 	refs  int
 	timer *time.Timer
 
-	rings  rings
-	ledger ledger
+	rings    rings
+	ledger   ledger
+	changing atomic.Int32 // password changes under way
 }
 
 // open returns the user's account, opening it if need be; the caller calls release.
@@ -240,5 +244,7 @@ func (r *Registry) Close() error {
 
 // keysFor returns the user's keys under the given settings.
 func (a *account) keysFor(s Settings) *keys.Keys {
-	return keys.New(a.dict, a.inbox, s.Keys, a.reg.log.With("user", s.User))
+	k := keys.New(a.dict, a.inbox, s.Keys, a.reg.log.With("user", s.User))
+	k.LeavePending = func() bool { return a.changing.Load() > 0 }
+	return k
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"mailcrypt/dcrypt"
 	"mailcrypt/keys"
@@ -40,6 +41,13 @@ func (r *Registry) Admin(ctx context.Context, u *userdb.User, fn func(*Admin) er
 		}
 	}
 	return fn(&Admin{Keys: k, Settings: s, account: a})
+}
+
+// Changing says that the user's password is about to change, until done is called. Logins
+// with the new one do not end the change meanwhile: one with the old one may be under way.
+func (a *Admin) Changing() (done func()) {
+	a.account.changing.Add(1)
+	return sync.OnceFunc(func() { a.account.changing.Add(-1) })
 }
 
 // A NamedFolder is a mailbox with what its keys hang under.

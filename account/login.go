@@ -179,6 +179,9 @@ func (l *Login) Alert() string {
 	return ""
 }
 
+// Locked reports that the user has keys and the login's secret has opened none.
+func (l *Login) Locked() bool { return l.ring.ring.State().Locked() }
+
 // Separator is the hierarchy separator of names.
 func (l *Login) Separator() byte { return l.account.hier.Separator() }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mailcrypt/keys"
 	"mailcrypt/userdb"
@@ -36,6 +37,7 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 				return err
 			}
 		}
+		defer j.Changing()()
 		change, err := l.prepare(ctx, j, r)
 		if change != nil {
 			result = keyResults(change.Keys)
@@ -49,7 +51,7 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 			return errors.Join(err, l.undo(ctx, change, r))
 		}
 		result.LoginChanged = true
-		if err := change.Commit(context.WithoutCancel(ctx)); err != nil {
+		if err := l.commitAfterLogins(ctx, r.User, change); err != nil {
 			result.notYet()
 			return fmt.Errorf("the login password is the new one; the next login completes the keys: %w", err)
 		}
@@ -60,6 +62,22 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 		return nil
 	})
 	return result, err
+}
+
+// patience is how long a change of the password waits for logins under way.
+const patience = 30 * time.Second
+
+// commitAfterLogins makes new seals count, after the login password has changed. Who has logged in with
+// the old one just before may not have opened the keys yet, and must not find them locked.
+func (l *Local) commitAfterLogins(ctx context.Context, user string, change *keys.Change) error {
+	ctx = context.WithoutCancel(ctx)
+	if names, ok := l.Users.(interface{ Key(login string) string }); ok {
+		user = names.Key(user)
+	}
+	wait, done := context.WithTimeout(ctx, patience)
+	defer done()
+	l.Accounts.AwaitEntered(wait, user)
+	return change.Commit(ctx)
 }
 
 // undo forgets new seals after the login hash could not be changed. A failed sync leaves open

@@ -194,7 +194,7 @@ func (l *Local) commit(ctx context.Context, j *job, r EndResealRequest, keep tim
 	}
 	*result = keyResults(change.Keys)
 	change.KeepOld = keep
-	if err := change.Commit(ctx); err != nil {
+	if err := l.commitAfterLogins(ctx, r.User, change); err != nil {
 		result.notYet()
 		return err
 	}

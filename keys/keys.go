@@ -136,6 +136,10 @@ type Keys struct {
 	// it is stored and after: rings that are open can Adopt it. It must not keep the key.
 	OnUserKey func(key *dcrypt.PrivateKey, was string, stored bool)
 
+	// LeavePending, where set, reports that a password change is under way that ends by itself:
+	// a login with the new password leaves it alone.
+	LeavePending func() bool
+
 	mu     sync.Mutex
 	config Config
 }

@@ -404,6 +404,9 @@ func (c *Change) Commit(ctx context.Context) error {
 		if err == nil && !bytes.Equal(now, rec.pending) { // else a login was first
 			err = fmt.Errorf("%w: the new seal of user key %s is gone", attrdict.ErrChanged, rec.record.id)
 		}
+		if err == nil && c.KeepOld > 0 {
+			err = keep(tx, rec.record, rec.text, now, c.KeepOld) // a login that was first kept nothing
+		}
 		return err
 	}, c.setAside)
 	return err

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 )
 
 // mend does what a login that has proved itself can do for the stored keys.
-func (k *Keys) mend(ctx context.Context, r *Ring, c Config, opened []openedKey, secret Secret) {
+func (k *Keys) mend(ctx context.Context, r *Ring, c Config, opened []openedKey, records []userRecord, secret Secret) {
 	var trusted []openedKey
 	for _, o := range opened {
 		if _, ok := r.trusted[o.key.ID()]; ok {
@@ -27,7 +28,7 @@ func (k *Keys) mend(ctx context.Context, r *Ring, c Config, opened []openedKey, 
 	if c.Global != nil {
 		return
 	}
-	if err := k.mendUser(ctx, r, c, secret); err != nil {
+	if err := k.mendUser(ctx, r, c, records, secret); err != nil {
 		k.log.Warn("could not mend the user key", "err", err)
 		return
 	}
@@ -37,12 +38,17 @@ func (k *Keys) mend(ctx context.Context, r *Ring, c Config, opened []openedKey, 
 }
 
 // mendUser makes sure that the active user key is one that is trusted; where there is
-// none at all, it makes the user's first key.
-func (k *Keys) mendUser(ctx context.Context, r *Ring, c Config, secret Secret) error {
+// none at all, it makes the user's first key. Of a key that has come since the login looked,
+// or has another seal since, it can say nothing.
+func (k *Keys) mendUser(ctx context.Context, r *Ring, c Config, records []userRecord, secret Secret) error {
 	var pub *dcrypt.PublicKey
 	var active []byte
+	changed := false
 	err := k.dict.View(ctx, func(d attrdict.Reader) (err error) {
-		pub, active, err = activeKey(d, userLevel(k.inbox))
+		if pub, active, err = activeKey(d, userLevel(k.inbox)); err != nil || active == nil {
+			return err
+		}
+		changed, err = k.changedSince(d, string(active), records)
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrBadKey) {
@@ -50,7 +56,7 @@ func (k *Keys) mendUser(ctx context.Context, r *Ring, c Config, secret Secret) e
 	}
 	key, rec := r.trustedKey(active)
 	switch {
-	case err == nil && pub != nil && r.trusts(pub):
+	case err == nil && pub != nil && r.trusts(pub), changed:
 		return nil
 	case key != nil:
 		k.note(r, "made user key "+key.ID().String()+" the active one", k.adopt(ctx, key, rec, active))
@@ -63,6 +69,24 @@ func (k *Keys) mendUser(ctx context.Context, r *Ring, c Config, secret Secret) e
 		return err
 	}
 	return k.loadUserKey(ctx, r, made, secret)
+}
+
+// changedSince reports whether a private user key is another than the login has read, or was
+// not there then.
+func (k *Keys) changedSince(d attrdict.Reader, id string, read []userRecord) (bool, error) {
+	if _, err := dcrypt.ParseKeyID(id); err != nil {
+		return false, nil // what is no id may be too long to be a name
+	}
+	now, err := get(d, userLevel(k.inbox).private(id))
+	if err != nil || now == nil {
+		return false, err
+	}
+	for _, rec := range read {
+		if rec.record.id == id && rec.record.guid == k.inbox {
+			return !bytes.Equal(rec.text, now), nil
+		}
+	}
+	return true, nil
 }
 
 // adopt makes a trusted user key the active one. Where its private record hangs under

@@ -24,6 +24,9 @@ type mendedSeal struct {
 func (k *Keys) mendSeals(ctx context.Context, r *Ring, c Config, trusted []openedKey, secret Secret) {
 	var list []*mendedSeal
 	for _, o := range trusted {
+		if o.byPending && k.LeavePending != nil && k.LeavePending() {
+			continue
+		}
 		m := &mendedSeal{rec: o.rec, what: "completed a password change of key " + o.rec.record.id}
 		if !o.byPending {
 			m.what, m.text, m.err = raise(c, o.rec, o.key, secret)
@@ -179,6 +182,10 @@ func commitPending(tx attrdict.Tx, rec userRecord) error {
 // note logs what was mended, or that it could not be.
 func (k *Keys) note(r *Ring, what string, err error) {
 	if err != nil {
+		if errors.Is(err, attrdict.ErrChanged) {
+			k.log.Debug("keys have changed before they were mended", "what", what)
+			return
+		}
 		k.log.Warn("could not mend keys", "what", what, "err", err)
 		return
 	}

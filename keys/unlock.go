@@ -48,7 +48,7 @@ func (k *Keys) Unlock(ctx context.Context, secret Secret) (*Ring, error) {
 	}
 	r.state.Unproven = !r.judge(opened, records)
 	if !r.state.Unproven {
-		k.mend(ctx, r, c, opened, secret)
+		k.mend(ctx, r, c, opened, records, secret)
 	}
 	return r, nil
 }

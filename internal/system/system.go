@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -179,6 +180,45 @@ func Defaults(c *config.Config) (account.Defaults, error) {
 
 // Login checks a password and opens the user's mail. It is imapd's Authenticator.
 func (s *System) Login(ctx context.Context, name string, password []byte, from net.Addr) (*account.Login, error) {
+	// A change of the password waits for us before the old seals go.
+	defer s.Accounts.Entering(s.Users.Key(name))()
+	check := func() (*userdb.User, error) { return s.authenticate(ctx, name, password, from) }
+	u, err := check()
+	if err != nil {
+		return nil, err
+	}
+	return s.open(ctx, u, check, password)
+}
+
+// open opens the mail of a user whose password was right. Who changes the seals and does not
+// know of us, Dovecot say, does not wait: where the keys do not open, it is asked again whether
+// the password, or the user's secret, is still the one that it was.
+func (s *System) open(ctx context.Context, u *userdb.User, check func() (*userdb.User, error), password []byte) (*account.Login, error) {
+	for range maxChanged {
+		l, err := s.Accounts.Login(ctx, u, password)
+		if err != nil || !l.Locked() {
+			return l, err
+		}
+		now, err := check()
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		if reflect.DeepEqual(u, now) {
+			return l, nil
+		}
+		if err := l.Close(); err != nil {
+			return nil, err
+		}
+		u = now
+	}
+	return s.Accounts.Login(ctx, u, password)
+}
+
+// maxChanged is how often a login begins anew because the user's fields have changed.
+const maxChanged = 3
+
+// authenticate checks a password, and whether it may come from there.
+func (s *System) authenticate(ctx context.Context, name string, password []byte, from net.Addr) (*userdb.User, error) {
 	u, err := s.Users.Authenticate(ctx, name, password)
 	switch {
 	case errors.Is(err, userdb.ErrAuth):
@@ -189,7 +229,7 @@ func (s *System) Login(ctx context.Context, name string, password []byte, from n
 	if err := allowed(u, from); err != nil {
 		return nil, fmt.Errorf("%w: %w", account.ErrAuth, err)
 	}
-	return s.Accounts.Login(ctx, u, password)
+	return u, nil
 }
 
 // UserKey is the same for all login names of one user. It makes System imapd's Namer.
