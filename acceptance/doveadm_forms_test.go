@@ -3,7 +3,6 @@ package acceptance
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,8 +22,8 @@ type form struct {
 
 const sesame = "-o plugin/mail_crypt_private_password=sesame "
 
-// doveadmForms are run one after another on both copies of one store. -u a stands for every
-// user: a and b have keys, c has none. FILE names a and b.
+// doveadmForms are run one after another on both copies of one store. The users a and b have
+// keys, c has none. The file ONE names a, FILE a and b.
 var doveadmForms = []form{
 	{args: "mailbox cryptokey list -u a -U"},
 	{args: "mailbox cryptokey list -u a --user-key"},
@@ -38,28 +37,43 @@ var doveadmForms = []form{
 	{args: "mailbox cryptokey list -u a -R"},
 	{args: "mailbox cryptokey list -u nobody -U"},
 	{args: "mailbox cryptokey list -u c -U"},
-	{args: "mailbox cryptokey list -A -U"},
-	{args: "mailbox cryptokey list -A *"},
-	{args: "mailbox cryptokey list -F FILE -U"},
+	{args: "mailbox cryptokey list -F ONE -U", differs: nameless},
 	{args: "mailbox cryptokey list -F NOFILE -U"},
-	{args: "mailbox cryptokey list -u * -U"},
-	{args: "-f tab mailbox cryptokey list -A *"},
-	{args: "-f flow mailbox cryptokey list -A -U"},
+	{args: "-f tab mailbox cryptokey list -F ONE *"},
+	{args: "-f flow mailbox cryptokey list -F ONE *"},
+	{args: "-f pager mailbox cryptokey list -F ONE -U"},
+	{args: "-f json mailbox cryptokey list -F ONE -U"},
 	{args: "-f flow mailbox cryptokey list -u a *"},
-	{args: "-f pager mailbox cryptokey list -A -U"},
 	{args: "-f pager mailbox cryptokey list -u a *"},
-	{args: "-f json mailbox cryptokey list -A -U"},
+	{args: "-f json mailbox cryptokey list -u a *"},
+	{args: "-f tab mailbox cryptokey list -u a *"},
 	{args: "-f json mailbox cryptokey list -u a Nope"},
 	{args: "-f tab mailbox cryptokey list -u a Nope"},
-	{args: "-f nonsense mailbox cryptokey list -u a -U"},
+	{args: "-f flow mailbox cryptokey list -u a Nope"},
+	{args: "-f pager mailbox cryptokey list -u a Nope"},
+	{args: "-f nonsense mailbox cryptokey list -u a -U", differs: wrongUse},
+	{args: "mailbox cryptokey list -A -U", differs: twice},
+	{args: "mailbox cryptokey list -A *", differs: twice},
+	{args: "mailbox cryptokey list -F FILE -U", differs: twice},
+	{args: "mailbox cryptokey list -u * -U", differs: twice},
+	{args: "-f tab mailbox cryptokey list -A *", differs: twice},
+	{args: "-f flow mailbox cryptokey list -A -U", differs: twice},
+	{args: "-f pager mailbox cryptokey list -A -U", differs: twice},
+	{args: "-f json mailbox cryptokey list -A -U", differs: twice},
+
 	{args: sesame + "mailbox cryptokey export -u a Nope"},
 	{args: sesame + "-f json mailbox cryptokey export -u a Nope"},
+	{args: sesame + "-f tab mailbox cryptokey export -u a Nope"},
+	{args: sesame + "-f flow mailbox cryptokey export -u a Nope"},
+	{args: sesame + "-f table mailbox cryptokey export -u a Nope"},
 	{args: sesame + "mailbox cryptokey export -u a"},
-	{args: sesame + "mailbox cryptokey export -u a Work", differs: "the key is in its own column"},
-	{args: sesame + "mailbox cryptokey export -u a -U", differs: "the key is in its own column"},
-	{args: sesame + "-f tab mailbox cryptokey export -u a Work", differs: "the key is in its own column"},
-	{args: sesame + "mailbox cryptokey export -A -U", differs: "the key is in its own column"},
-	{args: "mailbox cryptokey export -u a Work", differs: "the exit status is 65 and the text says what is wrong"},
+	{args: sesame + "mailbox cryptokey export -u a INBOX Work"},
+	{args: sesame + "mailbox cryptokey export -u a Work", differs: columns},
+	{args: sesame + "mailbox cryptokey export -u a -U", differs: columns},
+	{args: sesame + "-f tab mailbox cryptokey export -u a Work", differs: columns},
+	{args: sesame + "-f json mailbox cryptokey export -u a Work", differs: columns},
+	{args: "mailbox cryptokey export -u a Work", differs: "the exit status is 65, and the text says what is wrong"},
+
 	{args: "mailbox cryptokey generate -u a INBOX"},
 	{args: "mailbox cryptokey generate -u a *"},
 	{args: sesame + "mailbox cryptokey generate -u a -U"},
@@ -72,15 +86,17 @@ var doveadmForms = []form{
 	{args: "mailbox cryptokey generate -u a -f Work"},
 	{args: "mailbox cryptokey generate -u a --force Work"},
 	{args: "mailbox cryptokey generate -u a Empty"},
-	{args: "mailbox cryptokey generate -A INBOX"},
-	{args: sesame + "mailbox cryptokey generate -A -U"},
 	{args: "-f json mailbox cryptokey generate -u a INBOX"},
-	{args: "-f tab mailbox cryptokey generate -A INBOX"},
-	{args: "mailbox cryptokey generate -F FILE -f INBOX"},
-	{args: sesame + "mailbox cryptokey generate -u a -R", differs: "folder keys are put under the active user key"},
-	{args: sesame + "mailbox cryptokey generate -u a -Rf", differs: "folder keys are put under the active user key"},
-	{args: sesame + "mailbox cryptokey generate -u a -UR", differs: "folder keys are put under the active user key"},
+	{args: "-f tab mailbox cryptokey generate -u a *"},
+	{args: "-f pager mailbox cryptokey generate -u a *"},
+	{args: "-f flow mailbox cryptokey generate -F ONE INBOX"},
+	{args: sesame + "mailbox cryptokey generate -u a -R", differs: rewraps},
+	{args: sesame + "mailbox cryptokey generate -u a -Rf", differs: rewraps},
+	{args: sesame + "mailbox cryptokey generate -u a -UR", differs: rewraps},
 	{args: "mailbox cryptokey generate -u a INBOX Work"},
+	{args: "mailbox cryptokey generate -u nobody -U"},
+	{args: "mailbox cryptokey generate -u nobody INBOX"},
+
 	{args: "mailbox cryptokey password -u a -o wrong -n new", differs: "a wrong password is called that"},
 	{args: "mailbox cryptokey password -u a -o sesame -n new"},
 	{args: "mailbox cryptokey password -u a -o new -n sesame"},
@@ -88,14 +104,30 @@ var doveadmForms = []form{
 	{args: "mailbox cryptokey password -u a -o x -n y -N"},
 	{args: "mailbox cryptokey password -u a -o sesame -n y -C"},
 	{args: "-f json mailbox cryptokey password -u a -o sesame -n new"},
-	{args: "-f tab mailbox cryptokey password -u a -o new -n sesame"},
+	{args: "-f tab mailbox cryptokey password -F ONE -o new -n sesame"},
+	{args: "mailbox cryptokey password -F ONE -o sesame -n sesame", differs: nameless},
 	{args: "mailbox cryptokey password -u nobody -o x -n y"},
 	{args: "mailbox cryptokey password -u a -o sesame -C"},
 	{args: "mailbox cryptokey password -u a -o x -n sesame"},
-	{args: "mailbox cryptokey password -F FILE -o sesame -n sesame"},
 	{args: "mailbox cryptokey password -u c -o x -n y"},
-	{args: "mailbox cryptokey password -A -o sesame -n sesame"},
+	{args: "mailbox cryptokey password -F FILE -o sesame -n sesame", differs: twice},
+	{args: "mailbox cryptokey password -A -o sesame -n sesame", differs: twice},
+
+	// From here on the stores differ.
+	{args: "mailbox cryptokey generate -F FILE -f INBOX", differs: twice},
+	{args: sesame + "mailbox cryptokey generate -A -U", differs: twice},
+	{args: "-f json mailbox cryptokey generate -A INBOX", differs: twice},
+	{args: sesame + "mailbox cryptokey export -A -U", differs: twice},
 }
+
+// Why ours differs.
+const (
+	wrongUse = "a wrong use is 64, not a failure that may pass"
+	twice    = "it begins its output anew for each user: it dies, or puts values into wrong columns"
+	nameless = "in a command's own format it leaves the user's name out"
+	columns  = "a key has a column of its own"
+	rewraps  = "-R puts folder keys under the active user key"
+)
 
 // TestDoveadmForms gives the same command lines to doveadm and doveadm-crypt, each over its own
 // copy of one store, and compares what is written and the exit status.
@@ -139,13 +171,19 @@ func TestDoveadmForms(t *testing.T) {
 		known[id] = true
 	}
 	list := filepath.Join(dir, "list")
+	one := filepath.Join(dir, "one")
 	os.WriteFile(list, []byte("a\nb\n"), 0o644)
+	os.WriteFile(one, []byte("a\n"), 0o644)
 	for _, f := range doveadmForms {
-		f.args = strings.NewReplacer("NOFILE", filepath.Join(dir, "missing"), "FILE", list).Replace(f.args)
-		theirs, ours := dove.says(t, f).normal(known), d.says(t, f).normal(known)
+		f.args = strings.NewReplacer("NOFILE", filepath.Join(dir, "missing"), "FILE", list, "ONE", one).Replace(f.args)
+		raw := dove.says(t, f)
+		theirs, ours := raw.normal(known), d.says(t, f).normal(known)
+		if f.differs == twice && (ours.status != 0 || !strings.Contains(ours.text, "a") || !strings.Contains(ours.text, "b")) {
+			t.Errorf("%s: exit %d\n%s", f.args, ours.status, ours.text)
+		}
 		if same := theirs == ours; same != (f.differs == "") {
 			t.Errorf("%s: differs %q\n--- doveadm, exit %d\n%s%s--- doveadm-crypt, exit %d\n%s%s", f.args, f.differs,
-				theirs.status, theirs.text, theirs.errors, ours.status, ours.text, ours.errors)
+				theirs.status, theirs.text, raw.errors, ours.status, ours.text, ours.errors)
 		}
 	}
 }
@@ -180,8 +218,9 @@ func (d *dovecot) says(t *testing.T, f form) said {
 }
 
 var (
-	idPattern   = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
-	progPattern = regexp.MustCompile(`(?m)^doveadm(-crypt)?`)
+	idPattern = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+	// 2.4 names the folder, and so do we.
+	notePattern = regexp.MustCompile(`^doveadm(-crypt)?(\(.*\): (?:Info|Warning): )(?:Mailbox .*: )?(.*)\n$`)
 )
 
 // normal leaves out what two runs of one program do not have alike: new ids, and the order of
@@ -196,12 +235,21 @@ func (s said) normal(known map[string]bool) said {
 		})
 	}
 	s.text = name(s.text)
-	lines := strings.SplitAfter(s.text, "\n")
+	lines := strings.SplitAfter(strings.Trim(strings.ReplaceAll(s.text, "},{", "}\n{"), "[]"), "\n")
+	for i, l := range lines { // a row of JSON is a line as others
+		if strings.HasPrefix(l, "{") {
+			lines[i] = strings.TrimSuffix(l, "\n") + "\n"
+		}
+	}
 	slices.Sort(lines)
 	s.text = strings.Join(lines, "")
-	s.errors = ""
+	// What is wrong is said in words of one's own; what is noted beside the rows is not.
+	notes := ""
+	for _, l := range strings.SplitAfter(s.errors, "\n") {
+		if m := notePattern.FindStringSubmatch(l); m != nil {
+			notes += m[2] + m[3]
+		}
+	}
+	s.errors = notes
 	return s
 }
-
-var _ = fmt.Sprint
-var _ = progPattern

@@ -50,6 +50,7 @@ seals count. Until then both passwords open the keys.`,
 		Args: cobra.NoArgs,
 	}
 	r := t.resealFlags(c)
+	t.userOption(c, &r.user)
 	f := c.Flags()
 	f.StringArrayVar(&r.earlier, "earlier-password-file", nil, "open keys by the password in the first line of `FILE` too; may be given again")
 	f.StringArrayVar(&r.keyFiles, "key-file", nil, "open what is sealed to the private key in `FILE`")
@@ -79,7 +80,6 @@ seals count. Until then both passwords open the keys.`,
 // resealFlags adds the flags that both forms of the command have.
 func (t *tool) resealFlags(c *cobra.Command) *reseal {
 	r := &reseal{t: t}
-	t.userOption(c, &r.user)
 	f := c.Flags()
 	f.StringVarP(&r.oldRaw, "old-password", "o", "", "old `SECRET` of the seal, as it is")
 	f.StringVarP(&r.newRaw, "new-password", "n", "", "new `SECRET` of the seal, as it is")
@@ -95,9 +95,6 @@ func (t *tool) resealFlags(c *cobra.Command) *reseal {
 // check finds flags that do not go together.
 func (r *reseal) check(cmd *cobra.Command) error {
 	flags := cmd.Flags()
-	if err := needUser(r.user); err != nil {
-		return err
-	}
 	given := flags.Changed("new-password") || r.askNew || r.fresh.given()
 	switch {
 	case flags.Changed("old-password") && r.askOld:
@@ -117,16 +114,29 @@ func (r *reseal) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// run asks for what is not given, in Dovecot's order, and does it.
-func (r *reseal) run(cmd *cobra.Command) (admin.ResealResult, error) {
-	if err := r.check(cmd); err != nil {
-		return admin.ResealResult{}, err
+// run does it for the one user who is named.
+func (r *reseal) run(cmd *cobra.Command) (result admin.ResealResult, err error) {
+	if err := needUser(r.user); err != nil {
+		return result, err
 	}
-	ctx := cmd.Context()
-	q := admin.ResealRequest{User: r.user, Open: r.clearIt, ToConfigured: r.toConfigured, Keys: r.ids, All: r.all,
+	q, forget, err := r.request(cmd)
+	defer forget()
+	if err != nil {
+		return result, err
+	}
+	s, err := r.t.service(cmd.Context())
+	if err != nil {
+		return result, err
+	}
+	defer s.Close()
+	return r.one(cmd.Context(), s, r.user, q)
+}
+
+// request asks for what is not given, in Dovecot's order. forget clears it.
+func (r *reseal) request(cmd *cobra.Command) (q admin.ResealRequest, forget func(), err error) {
+	q = admin.ResealRequest{Open: r.clearIt, ToConfigured: r.toConfigured, Keys: r.ids, All: r.all,
 		PrepareOnly: r.prepare, KeepOld: int64(r.keep / time.Second)}
-	err := r.secrets(ctx, cmd, &q)
-	defer func() {
+	forget = func() {
 		for _, p := range q.Old {
 			clear(p.Secret)
 			clear(p.Key)
@@ -134,17 +144,19 @@ func (r *reseal) run(cmd *cobra.Command) (admin.ResealResult, error) {
 		if q.New != nil {
 			clear(q.New.Secret)
 		}
-	}()
-	if err != nil {
-		return admin.ResealResult{}, err
 	}
-	var result admin.ResealResult
-	err = r.t.withService(ctx, func(s admin.Service) error {
-		ctx, done := r.t.progress(ctx)
-		defer done()
-		result, err = s.Reseal(ctx, q)
-		return err
-	})
+	if err = r.check(cmd); err == nil {
+		err = r.secrets(cmd.Context(), cmd, &q)
+	}
+	return q, forget, err
+}
+
+// one does it for a user.
+func (r *reseal) one(ctx context.Context, s admin.Service, user string, q admin.ResealRequest) (admin.ResealResult, error) {
+	q.User = user
+	ctx, done := r.t.progress(ctx)
+	defer done()
+	result, err := s.Reseal(ctx, q)
 	if errors.Is(err, admin.ErrNoKey) && len(q.Keys) == 0 {
 		return result, nil // Dovecot: it is done with 0 keys
 	}

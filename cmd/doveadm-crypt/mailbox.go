@@ -66,7 +66,7 @@ func (u *someUsers) names(ctx context.Context, s admin.Service) ([]string, error
 	case u.file != "":
 		f, err := os.Open(u.file)
 		if err != nil {
-			return nil, usage("%v", err)
+			return nil, fmt.Errorf("%w: %w", admin.ErrTemporary, err) // Dovecot's exit status
 		}
 		defer f.Close()
 		var names []string

@@ -61,7 +61,7 @@ column, and the exit status is 65 where one could not be opened.`,
 			}
 			return err
 		})
-		if len(tb.rows) == 0 {
+		if len(tb.rows) == 0 && err != nil {
 			return err
 		}
 		return errors.Join(t.showAs(tb, t.dovecotFormat("pager")), err)
