@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mailcrypt/attrdict"
@@ -180,6 +182,9 @@ func (l *Local) EndReseal(ctx context.Context, r EndResealRequest) (ResealResult
 		result = keyResults(rows)
 		for i, k := range result.Keys {
 			result.Keys[i].Done, result.Keys[i].Is = Left, k.Was
+		}
+		if err == nil && slices.ContainsFunc(rows, func(r keys.KeyResult) bool { return r.Is != nil && bytes.Equal(r.Is, r.Was) }) {
+			return fmt.Errorf("%w: the new seals count already: they were committed, or somebody has logged in with the new secret", ErrConflict)
 		}
 		return badToken(err)
 	})

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -305,6 +306,47 @@ func TestRepeatAfterCut(t *testing.T) {
 				t.Fatalf("%+v: %+v, %v", tt, r, err)
 			}
 			w.readsAll(tt.last, 1)
+		}
+	})
+}
+
+// TestAbandonAgain forgets new seals twice, as who does not know whether it was done asks
+// again, and not once they count.
+func TestAbandonAgain(t *testing.T) {
+	eachDict(t, func(t *testing.T, w *world) {
+		to := raw("new")
+		prepare := func() EndResealRequest {
+			t.Helper()
+			r, err := w.Reseal(ctx, ResealRequest{User: "alice", Old: []Password{raw("old")}, New: &to, PrepareOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return EndResealRequest{User: "alice", Token: r.Token}
+		}
+		first := prepare()
+		for range 2 {
+			if _, err := w.EndReseal(ctx, first); err != nil {
+				t.Error(err)
+			}
+		}
+		first.Commit = true
+		if _, err := w.EndReseal(ctx, first); !errors.Is(err, ErrConflict) {
+			t.Errorf("committed after it was forgotten: %v", err)
+		}
+		w.reads("old")
+		r := prepare()
+		r.Commit = true
+		for range 2 {
+			if _, err := w.EndReseal(ctx, r); err != nil {
+				t.Error(err)
+			}
+		}
+		r.Commit = false
+		if _, err := w.EndReseal(ctx, r); !errors.Is(err, ErrConflict) {
+			t.Errorf("forgotten after it was committed: %v", err)
+		}
+		if _, err := w.Fetch(ctx, FetchRequest{User: "alice", Mailbox: "INBOX", UID: 1, Secrets: []Password{to}}, io.Discard); err != nil {
+			t.Errorf("with the new secret: %v", err)
 		}
 	})
 }

@@ -56,8 +56,9 @@ type ResealRequest struct {
 type EndResealRequest struct {
 	User  string `json:"user"`
 	Token string `json:"token"` // of the ResealResult
-	// Commit makes the new seals count; without it they are forgotten. It may be asked
-	// again, and does nothing where a login has made them count already.
+	// Commit makes the new seals count; without it they are forgotten. Either may be asked
+	// again. Commit does nothing where a login has made them count already; to forget them then
+	// ends in ErrConflict.
 	Commit bool `json:"commit,omitempty"`
 	// KeepOld is that of ResealRequest.
 	KeepOld int64 `json:"keep_old,omitempty"`
