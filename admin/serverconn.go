@@ -128,7 +128,7 @@ func (sc *serverConn) answer(req request) error {
 	for {
 		select {
 		case <-alive.C:
-			_ = sc.write(response{Alive: true}) // a client that is gone shows in lines
+			sc.alive()
 		case o := <-done:
 			clear(req.Args)
 			resp := response{Error: toWire(o.err)}
@@ -147,6 +147,16 @@ func (sc *serverConn) answer(req request) error {
 			clear(line) // {"cancel":true}, or a client that does not wait for its answer
 			cancel()
 		}
+	}
+}
+
+// alive says that the request is being worked on, unless something is being said anyhow: a
+// client that leaves a piece of text unread must not keep its cancel from being seen.
+func (sc *serverConn) alive() {
+	if sc.mu.TryLock() {
+		defer sc.mu.Unlock()
+		sc.c.SetWriteDeadline(time.Now().Add(writeTimeout))
+		_ = sc.out.Encode(response{Alive: true}) // a client that is gone shows in lines
 	}
 }
 
