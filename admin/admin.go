@@ -3,7 +3,7 @@
 // itself while no daemon runs. [Local] does the work; [Server] offers a Service on a
 // socket, and [Client] is a Service at its other end.
 //
-// The protocol on the socket is lines of text, each ended by LF:
+// The protocol on the socket, of which docs/admin-protocol.md has every field, is lines of text, each ended by LF:
 //
 //	server  mailcryptd-admin 2
 //	client  {"do":"Reseal","version":2,"args":{…}}
