@@ -54,14 +54,22 @@ func (l *late) then(q *late) *late {
 }
 
 // Later takes changes that nobody waits for. They are seen by the next Load, and by View and
-// Update after they were written. What was put for a mailbox that is deleted is dropped.
-func (c *Catalog) Later(guid mailbox.GUID, change LateChange) {
+// Update after they were written. What was put for a mailbox that is deleted is dropped. An error
+// says that the catalog cannot be written any more.
+func (c *Catalog) Later(guid mailbox.GUID, change LateChange) error {
+	if err := c.usable(); err != nil {
+		return err
+	}
 	l := &late{highest: change.HighestModSeq, recent: change.FirstRecent, msgs: make(map[mailbox.UID]Record, len(change.Records))}
 	for _, r := range change.Records {
 		l.msgs[r.UID] = r
 	}
 	c.later(guid, l)
+	return nil
 }
+
+// NextModSeq returns a modseq above another one, for a LateChange.
+func (c *Catalog) NextModSeq(last mailbox.ModSeq) mailbox.ModSeq { return nextModSeq(last, c.o.Now()) }
 
 func (c *Catalog) later(guid mailbox.GUID, l *late) {
 	c.mu.Lock()

@@ -28,6 +28,8 @@ var (
 	ErrLimit = errors.New("mailbox: limit reached")
 	// ErrTooLarge reports a message above the size that the store accepts.
 	ErrTooLarge = errors.New("mailbox: message too large")
+	// ErrDamaged reports a message whose bytes in the store are not what was saved.
+	ErrDamaged = errors.New("mailbox: message is damaged in the store")
 	// ErrReadOnly reports a change to a mailbox that was opened for reading.
 	ErrReadOnly = errors.New("mailbox: read-only")
 	// ErrNoModSeqs reports a mailbox whose modseqs do not outlive the process, so that no

@@ -95,6 +95,8 @@ func damage(err error) string {
 		return "invalid compressed data"
 	case errors.Is(err, errSize):
 		return "wrong size"
+	case errors.Is(err, mailbox.ErrDamaged):
+		return "not what the store says is there"
 	default:
 		return "invalid encrypted data"
 	}
@@ -119,7 +121,7 @@ func readError(uid mailbox.UID, err error) error {
 		e.Kind = Unsupported
 	case errors.Is(err, compress.ErrTooLarge):
 		e.Kind = TooLarge
-	case errors.As(err, &format), errors.Is(err, dcrypt.ErrAuth), errors.Is(err, dcrypt.ErrTruncated),
+	case errors.As(err, &format), errors.Is(err, mailbox.ErrDamaged), errors.Is(err, dcrypt.ErrAuth), errors.Is(err, dcrypt.ErrTruncated),
 		errors.Is(err, compress.ErrCorrupt), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errSize):
 		e.Kind = Damaged
 	}
