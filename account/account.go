@@ -57,7 +57,8 @@ type Registry struct {
 	accounts map[string]*account
 	closed   bool
 
-	dicts dicts
+	dicts  dicts
+	stores stores
 }
 
 // NewRegistry returns a registry of users; Close it.
@@ -157,36 +158,26 @@ func (a *account) load(ctx context.Context, s Settings) (err error) {
 			err = fmt.Errorf("%w: opening the mail of user %s: %w", ErrTemporary, s.User, errors.Join(err, a.closeFiles()))
 		}
 	}()
-	location, err := maildir.ParseLocation(s.MailLocation, s.Home)
-	if err != nil {
-		return err
-	}
 	if err := a.makeHome(s); err != nil {
 		return err
 	}
-	options := maildir.Options{Logger: a.reg.log.With("user", s.User), Watcher: a.reg.watcher}
-	if s.Separator != "" {
-		options.Separator = s.Separator[0]
-	}
-	hier, err := maildir.Open(location, options)
-	if err != nil {
+	if a.dict, err = a.reg.dicts.get(s.AttributeDict, s.Home); err != nil {
 		return err
 	}
-	a.hier = hier
-	if a.inbox, err = a.hier.GUID(ctx, "INBOX"); err != nil {
+	if a.hier, err = a.openStore(ctx, s); err != nil {
 		return err
 	}
-	a.dict, err = a.reg.dicts.get(s.AttributeDict, s.Home)
+	a.inbox, err = a.hier.GUID(ctx, "INBOX")
 	return err
 }
 
 func (a *account) closeFiles() error {
 	var errs []error
-	if a.dict != nil {
-		errs = append(errs, a.dict.Close())
-	}
 	if a.hier != nil {
 		errs = append(errs, a.hier.Close())
+	}
+	if a.dict != nil {
+		errs = append(errs, a.dict.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -13,7 +13,7 @@ import (
 	"mailcrypt/keys"
 	"mailcrypt/quota"
 	"mailcrypt/storage"
-	"mailcrypt/storage/maildir"
+	"mailcrypt/storage/mdbox"
 	"mailcrypt/userdb"
 )
 
@@ -29,8 +29,9 @@ type Defaults struct {
 	Level         compress.Level
 	AppendLimit   int64 // bytes of an appended message; 0 is none
 	Metadata      bool  // keep annotations (Dovecot: imap_metadata)
-	// Quota are settings of quota.Parse, by their names there.
+	// Quota are settings of quota.Parse, and Mdbox of mdbox.ParseSettings, by their names there.
 	Quota   map[string]string
+	Mdbox   map[string]string
 	Folders []Folder
 }
 
@@ -52,6 +53,7 @@ type Settings struct {
 	AttributeDict string // expanded, but for ~
 	Separator     string
 	Store         storage.Options
+	Mdbox         mdbox.Settings
 	Keys          keys.Config
 	KeepUnlocked  time.Duration
 	AppendLimit   int64
@@ -90,6 +92,7 @@ func resolve(d Defaults, u *userdb.User, password []byte, master string) (Settin
 	r.places(&s)
 	r.compression(&s)
 	r.quota(&s)
+	r.mdbox(&s)
 	r.metadata(&s)
 	r.crypt(&s)
 	r.known()
@@ -256,7 +259,7 @@ func (r *resolver) places(s *Settings) {
 	if r.err != nil {
 		return
 	}
-	if _, err := maildir.ParseLocation(s.MailLocation, s.Home); err != nil {
+	if err := checkLocation(s.MailLocation, s.Home); err != nil {
 		r.fail("mail", err.Error())
 	}
 	driver, path, _ := strings.Cut(s.AttributeDict, ":")
@@ -293,13 +296,7 @@ func (r *resolver) compression(s *Settings) {
 // quota reads the settings of quota. Fields of the user beat each its own of the
 // configuration.
 func (r *resolver) quota(s *Settings) {
-	p, err := quota.Parse(func(name string) (string, bool) {
-		if v, ok := r.fields[name]; ok {
-			return v, true
-		}
-		v, ok := r.d.Quota[name]
-		return v, ok
-	})
+	p, err := quota.Parse(r.overlay(r.d.Quota))
 	if err != nil {
 		if r.err == nil {
 			r.err = err
@@ -310,6 +307,26 @@ func (r *resolver) quota(s *Settings) {
 	if limit := s.maxMailSize(); limit > 0 && (s.AppendLimit == 0 || limit < s.AppendLimit) {
 		s.AppendLimit = limit
 	}
+}
+
+// overlay looks settings up in the user's fields, and then in the configuration.
+func (r *resolver) overlay(defaults map[string]string) func(name string) (string, bool) {
+	return func(name string) (string, bool) {
+		if v, ok := r.fields[name]; ok {
+			return v, true
+		}
+		v, ok := defaults[name]
+		return v, ok
+	}
+}
+
+// mdbox reads the settings of mdbox.
+func (r *resolver) mdbox(s *Settings) {
+	set, err := mdbox.ParseSettings(r.overlay(r.d.Mdbox))
+	if err != nil && r.err == nil {
+		r.err = err
+	}
+	s.Mdbox = set
 }
 
 // metadata reads the field imap_metadata. Annotations need a dictionary.

@@ -55,6 +55,8 @@ type Config struct {
 	// Quota holds the settings of [quota] as text, by Dovecot's names: quota, quota_rule
 	// and so on. Users' fields of the same names override them.
 	Quota map[string]string
+	// Mdbox holds the settings mdbox_rotate_size and so on as text.
+	Mdbox map[string]string
 }
 
 // HAProxy is about connections that begin with a header of the PROXY protocol.
@@ -200,7 +202,7 @@ func parse(path string, text []byte) (*Config, error) {
 		IMAP:    IMAP{Unauthenticate: true, MaxPerUserAddress: 10},
 		LMTP:    LMTP{RecipientDelimiter: "+"},
 		Auth:    Auth{DisablePlaintext: true, UsernameFormat: "%Lu", FailureDelay: 2 * time.Second, MaxDelay: 15 * time.Second},
-		Crypt:   map[string]string{}, Quota: map[string]string{},
+		Crypt:   map[string]string{}, Quota: map[string]string{}, Mdbox: map[string]string{},
 	}
 	r := &reader{c: c, path: path, dir: filepath.Dir(path), lines: bytes.Split(text, []byte("\n"))}
 	r.table("", tree)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -35,7 +36,10 @@ func names(table string) []string {
 var Settings = []Setting{
 	{"", "state_dir", "/var/lib/mailcryptd", "directory of the instance lock and of admin.sock", path(func(c *Config) *string { return &c.StateDir })},
 	{"", "mail_home", "", "template of a user's home; a home field of the user database beats it", path(func(c *Config) *string { return &c.MailHome })},
-	{"", "mail_location", "maildir:~/Maildir", "Dovecot's syntax, with :INDEX= :CONTROL= :LAYOUT= :UTF-8; a mail field beats it", text(func(c *Config) *string { return &c.MailLocation })},
+	{"", "mail_location", "maildir:~/Maildir", "maildir:PATH or mdbox:PATH in Dovecot's syntax, with :INDEX= :CONTROL= :LAYOUT= :ALT= :UTF-8; a mail field beats it", text(func(c *Config) *string { return &c.MailLocation })},
+	{"", "mdbox_rotate_size", "10M", "size at which no more messages are appended to a file of mdbox; like the next two it can be a field of a user", mdboxText("mdbox_rotate_size")},
+	{"", "mdbox_rotate_interval", "0", "age at which no more messages are appended to a file of mdbox, such as 1d; 0: any", mdboxText("mdbox_rotate_interval")},
+	{"", "mdbox_preallocate_space", "false", "take the room of new files of mdbox beforehand", mdboxText("mdbox_preallocate_space")},
 	{"", "mail_attribute_dict", "bolt:~/keys.db", "where keys live: bolt:PATH, or file:PATH to share them with Dovecot", text(func(c *Config) *string { return &c.AttributeDict })},
 	{"", "mail_log", "info", "debug, info, warn or error", choice(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 	{"", "log_format", "text", "text or json", choice(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
@@ -116,6 +120,23 @@ func text(f func(*Config) *string) func(*reader, any) error {
 			return fmt.Errorf("must be text")
 		}
 		*f(r.c) = s
+		return nil
+	}
+}
+
+// mdboxText keeps a setting as text, for fields of users have the same form.
+func mdboxText(name string) func(*reader, any) error {
+	return func(r *reader, v any) error {
+		switch v := v.(type) {
+		case string:
+			r.c.Mdbox[name] = v
+		case int64:
+			r.c.Mdbox[name] = strconv.FormatInt(v, 10)
+		case bool:
+			r.c.Mdbox[name] = strconv.FormatBool(v)
+		default:
+			return fmt.Errorf("must be text")
+		}
 		return nil
 	}
 }

@@ -140,8 +140,17 @@ func (c *converter) location() {
 		c.absent("mail_location", Different, "Dovecot looks which of several places has mail; here it is maildir:~/Maildir unless mail_location says otherwise.")
 		return
 	}
-	if driver, _, _ := strings.Cut(value, ":"); driver != "maildir" {
-		c.report(n, NotSupported, "Mail is read from Maildir alone. The location is taken over, and users are refused until it is a Maildir: convert by \"doveadm sync\".")
+	switch driver, _, _ := strings.Cut(value, ":"); driver {
+	case "maildir":
+	case "mdbox":
+		c.report(n, Different, "The messages are shared with Dovecot, their index is not: users are refused until it was taken over, by doveadm-crypt import mdbox.")
+		for _, key := range []string{"mdbox_rotate_size", "mdbox_rotate_interval", "mdbox_preallocate_space"} {
+			if m := c.take(key); m != nil && m.value != "" {
+				c.out.str("", key, m.value, "")
+			}
+		}
+	default:
+		c.report(n, NotSupported, "Mail is kept as Maildir or mdbox. The location is taken over, and users are refused until it is one of these: convert by \"doveadm sync\".")
 	}
 	c.out.str("", "mail_location", c.template(n, value), "")
 }

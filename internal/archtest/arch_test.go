@@ -47,7 +47,7 @@ var allowed = map[string][]string{
 	"storage/mdbox":       {"mailbox", "storage", "storage/control", "storage/mdbox/mfile", "index", "internal/durable"},
 	"inspect":             {"attrdict", "compress", "dcrypt", "internal/durable", "storage/maildir", "storage/mdbox/mfile"},
 	"storage/storagetest": {"mailbox", "storage", "compress"},
-	"account":             {"metadata", "quota", "internal/durable", "storage", "storage/maildir", "attrdict", "keys", "dcrypt", "compress", "mailbox", "userdb", "internal/secret"},
+	"account":             {"metadata", "quota", "internal/durable", "storage", "storage/maildir", "storage/mdbox", "attrdict", "keys", "dcrypt", "compress", "mailbox", "userdb", "internal/secret"},
 	"imapd":               {"metadata", "quota", "account", "mailbox", "storage", "keys", "message", "imapd/imapurl", "imapd/imapwire", "imapd/thread", "internal/secret", "internal/deflate", "internal/throttle"},
 	"lmtpd":               {"quota", "account", "mailbox", "storage", "keys", "internal/secret"},
 	"admin":               {"account", "attrdict", "dcrypt", "keycheck", "keys", "storage", "userdb", "mailbox", "internal/crlf", "internal/secret"},
