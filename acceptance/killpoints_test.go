@@ -25,20 +25,26 @@ import (
 // program that is killed. MAILCRYPT_KILLS=all kills at every point of all, which takes hours;
 // MAILCRYPT_KILLS=20 draws about twenty of each kind.
 func TestKillPoints(t *testing.T) {
-	kills, parity := killCount(t), rand.IntN(2)
-	for _, dict := range []string{"bolt:~/keys.db", "file:~/Maildir/dovecot-attributes"} {
-		parity = 1 - parity
-		t.Run(dict[:4], func(t *testing.T) {
-			w := newKillWorld(t, dict, "curve = \"prime256v1\"\nseal_rounds = 60\n")
+	kills, first := killCount(t), rand.IntN(len(killDicts))
+	for n, dict := range killDicts {
+		t.Run(dict.name, func(t *testing.T) {
+			w := newKillWorld(t, dict.uri, "curve = \"prime256v1\"\nseal_rounds = 60\n")
 			s := &killStates{killWorld: w, made: map[string]map[string][]byte{}}
 			for i, op := range slices.Concat(killOperations(), serverOperations()) {
-				if kills == 0 && i%2 != parity {
-					continue // with the other dictionary
+				if kills == 0 && (i+first)%len(killDicts) != n {
+					continue // with another dictionary
 				}
 				t.Run(op.name, func(t *testing.T) { s.operation(t, op, kills) })
 			}
 		})
 	}
+}
+
+// killDicts are the dictionaries of the users.
+var killDicts = []struct{ name, uri string }{
+	{"bolt", "bolt:~/keys.db"},
+	{"file", "file:~/Maildir/dovecot-attributes"},
+	{"flock", "file:~/Maildir/dovecot-attributes:lock=flock"}, // which goes another way about replacing the file
 }
 
 // A killOperation is what is killed.

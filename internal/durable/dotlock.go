@@ -204,17 +204,29 @@ func (l *Dotlock) release() error {
 }
 
 // ReplaceWith makes write's output the contents of the protected file and releases the
-// lock: the output goes into the lock file, which is synced and renamed over the file; then
-// the directory is synced. The file keeps its mode and group, and its owner where we may
-// set it. On an error the lock is released too and the file holds its old contents, or
-// the new ones if only the last sync failed.
+// lock: the output goes into a temporary file, which is synced and renamed over the file,
+// then the lock is removed and the directory synced. An anonymous lock is itself that
+// temporary file. One with a pid keeps it until the end: were it overwritten, a kill in
+// between would leave a lock that nobody can ask about, and others would wait for its stale
+// timeout. The file keeps its mode and group, and its owner where we may set it. On an error
+// the lock is released too and the file holds its old contents, or the new ones if only the
+// last sync failed.
 func (l *Dotlock) ReplaceWith(write func(io.Writer) error) error {
 	err := os.ErrClosed
 	l.once.Do(func() {
 		defer l.leave()
 		renamed := false
-		if renamed, err = l.replace(write); !renamed {
+		if l.o.Anonymous {
+			renamed, err = l.replace(l.file, write)
+		} else {
+			renamed, err = l.replaceByTemp(write)
+		}
+		if !renamed || !l.o.Anonymous {
 			_ = l.release() // what kept us from replacing matters more
+		}
+		if renamed {
+			defer l.file.Close()
+			err = l.o.Faults.SyncDir(filepath.Dir(l.path))
 		}
 	})
 	if err != nil {
@@ -223,34 +235,44 @@ func (l *Dotlock) ReplaceWith(write func(io.Writer) error) error {
 	return nil
 }
 
-func (l *Dotlock) replace(write func(io.Writer) error) (renamed bool, err error) {
-	if !l.o.Anonymous {
-		if err := l.file.Truncate(0); err != nil {
-			return false, err
-		}
-	}
-	if err := l.file.fill(write); err != nil {
+func (l *Dotlock) replaceByTemp(write func(io.Writer) error) (renamed bool, err error) {
+	dir, base := filepath.Dir(l.path), filepath.Base(l.path)
+	tmp, err := l.o.Faults.createTemp(dir, base)
+	if err != nil {
 		return false, err
 	}
-	if err := l.inherit(); err != nil {
+	defer tmp.Close()
+	if renamed, err = l.replace(tmp, write); renamed {
+		l.o.Faults.sweep(dir, base)
+	} else {
+		_ = l.o.Faults.Remove(tmp.Name()) // best effort: the temporary name is never read
+	}
+	return renamed, err
+}
+
+// replace fills a file, syncs it and renames it over the protected one.
+func (l *Dotlock) replace(file *File, write func(io.Writer) error) (renamed bool, err error) {
+	if err := file.fill(write); err != nil {
 		return false, err
 	}
-	if err := l.file.Sync(); err != nil {
+	if err := l.inherit(file); err != nil {
+		return false, err
+	}
+	if err := file.Sync(); err != nil {
 		return false, err
 	}
 	if err := l.Check(); err != nil {
 		return false, err
 	}
-	if err := l.o.Faults.Rename(l.lock, l.path); err != nil {
+	if err := l.o.Faults.Rename(file.Name(), l.path); err != nil {
 		return false, err
 	}
-	defer l.file.Close()
-	return true, l.o.Faults.SyncDir(filepath.Dir(l.path))
+	return true, nil
 }
 
-// inherit gives the lock file the mode, group and owner of the file that it will replace.
-func (l *Dotlock) inherit() error {
-	if err := l.file.Inherit(l.path, l.o.Perm); err != nil {
+// inherit gives a file the mode, group and owner of the file that it will replace.
+func (l *Dotlock) inherit(file *File) error {
+	if err := file.Inherit(l.path, l.o.Perm); err != nil {
 		return err
 	}
 	var old unix.Stat_t
@@ -259,7 +281,7 @@ func (l *Dotlock) inherit() error {
 	}
 	if next := int64(old.Mtim.Sec) + 1; next > time.Now().Unix() {
 		t := unix.NsecToTimeval(time.Unix(next, 0).UnixNano())
-		return unix.Futimes(int(l.file.f.Fd()), []unix.Timeval{t, t})
+		return unix.Futimes(int(file.f.Fd()), []unix.Timeval{t, t})
 	}
 	return nil
 }

@@ -401,3 +401,31 @@ func TestFlockRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestReplaceKeepsPid stops in the middle of a replacing. Another process finds a lock whose
+// pid it can ask about, at every step.
+func TestReplaceKeepsPid(t *testing.T) {
+	for n := 1; ; n++ {
+		path := filepath.Join(t.TempDir(), "file")
+		f := FaultAt(n, Crash, nil)
+		l, err := Lock(context.Background(), path, DotlockOptions{Faults: f})
+		if err == nil {
+			err = l.ReplaceWith(text("new contents"))
+		}
+		if !f.Hit() {
+			if err != nil || n < 8 {
+				t.Errorf("%d steps, %v", n-1, err)
+			}
+			return
+		}
+		host, err := os.Hostname()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine := fmt.Sprintf("%d:%s", os.Getpid(), host)
+		b, err := os.ReadFile(path + ".lock")
+		if err == nil && string(b) != mine && (n > 2 || !strings.HasPrefix(mine, string(b))) { // the second writes it
+			t.Errorf("stopped at step %d the lock holds %q", n, b)
+		}
+	}
+}

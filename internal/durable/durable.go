@@ -10,9 +10,9 @@
 //
 //	pid ":" hostname          ; no line end
 //
-// Programs that replace FILE while holding its lock write the new contents into the lock
-// file and rename that over FILE, which replaces and unlocks in one step
-// ([Dotlock.ReplaceWith]). Dovecot: file-dotlock.c.
+// Programs that replace FILE while holding its lock rename another file over it. Dovecot
+// writes the new contents into the lock file, which replaces and unlocks in one step;
+// [Dotlock.ReplaceWith] does so where the lock is anonymous. Dovecot: file-dotlock.c.
 //
 // # Containers
 //
