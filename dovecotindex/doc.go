@@ -57,8 +57,8 @@
 // [Index.Sdbox], [Index.Maildir], [Index.Map] and [Index.List] say what it means.
 // [Mailbox.MdboxLog], [Mailbox.SdboxLog], [Map.Log] and [List.Log] are the way back: a
 // log that begins with nothing, with which Dovecot serves a store without repairing it;
-// [Create] puts it where it belongs. Caches (X.cache), which hold text of headers, are not
-// read.
+// [Create] puts it where it belongs. Of caches (X.cache), which hold text of headers, only
+// dates and sizes are read, by [ReadCache].
 //
 // (Dovecot: lib-index/mail-index.h, mail-transaction-log.h, mail-index-sync-update.c,
 // mail-index-sync-ext.c, mail-index-modseq.c; lib-storage/index/dbox-multi/mdbox-map.h.)

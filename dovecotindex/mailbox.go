@@ -77,7 +77,7 @@ func (x *Index) Mdbox() (*Mailbox, error) {
 }
 
 // Sdbox returns the mailbox of an sdbox. [ErrOtherKind] says that it is none. Messages' GUIDs
-// are in their files u.N; when they were saved only the cache knows.
+// are in their files u.N; when they were saved [ReadCache] may know, or else the ctime of the file.
 func (x *Index) Sdbox() (*Mailbox, error) {
 	e, ok := x.Extension(extSdboxHeader)
 	if !ok {
