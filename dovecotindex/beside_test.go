@@ -19,7 +19,7 @@ func TestReadBesideWriter(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			for range 150 {
+			for range 80 {
 				p.step([]string{"INBOX"})
 			}
 		}()
@@ -48,7 +48,7 @@ func TestReadBesideWriter(t *testing.T) {
 				last[path] = now
 			}
 		}
-		if reads < 10 || last[liveIndex(d, "mdbox", "INBOX")].log < 5 {
+		if reads < 10 || last[liveIndex(d, "mdbox", "INBOX")].log < 3 {
 			t.Errorf("only %d reads beside %+v", reads, last)
 		}
 		if bad := dovetest.Troubles(s.Close()); bad != nil {

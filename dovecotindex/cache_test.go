@@ -23,8 +23,11 @@ func testCache(t *testing.T, driver string) {
 	dovetest.Run(t, location, settings, func(t *testing.T, d *dovetest.Dovecot) {
 		s := d.IMAP()
 		p := newPlayer(t, d, s)
+		for range 9 {
+			s.Append("INBOX", "", "Subject: a\r\n\r\nb\r\n")
+		}
 		known := 0
-		for range 4 {
+		for range 3 {
 			for range 12 {
 				p.step([]string{"INBOX"})
 			}

@@ -237,15 +237,11 @@ func rewritten(t *testing.T, d *dovetest.Dovecot, driver string, build func(old 
 	if bad := dovetest.Troubles(s.Close()); bad != nil {
 		t.Fatal(bad)
 	}
-	before := map[string]*Mailbox{}
-	for _, b := range boxes {
-		before[b] = compare(t, d, driver, b)
-	}
+	before := compare(t, d, driver, boxes...)
 	old := filepath.Join(d.Home, "old")
 	must(t, os.Rename(filepath.Join(d.Home, driver), old))
 	build(old, boxes)
-	for _, b := range boxes {
-		after := compare(t, d, driver, b) // doveadm complains of nothing, or the test fails
+	for b, after := range compare(t, d, driver, boxes...) { // doveadm complains of nothing, or the test fails
 		if !equalMailbox(before[b], after) {
 			t.Errorf("%s was\n%+v\nand is\n%+v", b, before[b], after)
 		}
@@ -259,9 +255,7 @@ func rewritten(t *testing.T, d *dovetest.Dovecot, driver string, build func(old 
 			p.s.OK("UNSELECT")
 			d.Doveadm("", "purge")
 		}
-		for _, b := range boxes {
-			compare(t, d, driver, b)
-		}
+		compare(t, d, driver, boxes...)
 	}
 	if bad := dovetest.Troubles(p.s.Close()); bad != nil {
 		t.Errorf("Dovecot complains: %q", bad)

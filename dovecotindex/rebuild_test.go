@@ -47,11 +47,8 @@ func TestResyncWithoutMap(t *testing.T) {
 		s.Append("INBOX", `\Seen kw1`, "Subject: last\r\n\r\nb\r\n")
 		s.Close()
 		d.Doveadm("", "purge") // what is expunged and still in the files would come back
-		want := map[string]*Mailbox{}
+		want := compare(t, d, "mdbox", boxes...)
 		old := filepath.Join(d.Home, "old")
-		for _, b := range boxes {
-			want[b] = compare(t, d, "mdbox", b)
-		}
 		root := filepath.Join(d.Home, "mdbox")
 		must(t, os.Rename(root, old))
 		for _, b := range boxes {
@@ -73,8 +70,7 @@ func TestResyncWithoutMap(t *testing.T) {
 		if _, said, err := d.Try("", "force-resync", "INBOX"); err != nil {
 			t.Fatal(said, err)
 		}
-		for _, b := range boxes {
-			got := compare(t, d, "mdbox", b)
+		for b, got := range compare(t, d, "mdbox", boxes...) {
 			w := want[b]
 			if got.UIDValidity != w.UIDValidity || got.NextUID != w.NextUID || got.GUID != w.GUID || len(got.Messages) != len(w.Messages) {
 				t.Fatalf("%s is %+v, was %+v", b, got, w)
