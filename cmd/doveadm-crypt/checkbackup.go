@@ -215,6 +215,9 @@ func (b *backupCheck) user(ctx context.Context, p *userdb.PasswdFile, d account.
 		}
 		return keycheck.Home{Err: err}, nil
 	}
+	if mailOutside(&s) {
+		return keycheck.Home{Path: h.Path, Err: fmt.Errorf("the mail of %s is not in the home: give the directory of its copy, without -u", name)}, nil
+	}
 	o := b.options(ctx, &s)
 	if o.Dicts == nil && s.AttributeDict != "" {
 		if o.Dicts, err = b.dictsOf(&s, h.Path); err != nil {
@@ -226,6 +229,15 @@ func (b *backupCheck) user(ctx context.Context, p *userdb.PasswdFile, d account.
 
 // errNoHome reports a user whose home is not made before the first login or delivery.
 var errNoHome = errors.New("the user has no home yet")
+
+// mailOutside reports whether a user's mail is not below the home: nothing would be looked
+// at, and all would seem well.
+func mailOutside(s *account.Settings) bool {
+	_, path, _ := strings.Cut(s.MailLocation, ":")
+	path, _, _ = strings.Cut(path, ":")
+	home := strings.TrimSuffix(s.Home, "/")
+	return path != home && !strings.HasPrefix(path, home+"/") && path != "~" && !strings.HasPrefix(path, "~/")
+}
 
 // neverMade reports whether this machine has the place for a home and not the home.
 func neverMade(home string) bool {
