@@ -16,6 +16,7 @@ import (
 type Salvage struct {
 	Meta      CatalogMeta // zero where it could not be read
 	Maps      []MapRecord
+	Places    map[uint32]Place // by map UID, as kept for searching by file; without sizes
 	Files     []CatalogFile
 	Names     map[string]Identity // by storage name
 	Mailboxes []SalvagedMailbox   // by GUID
@@ -42,7 +43,7 @@ func SalvageCatalog(path string, o CatalogOptions) (*Salvage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index: salvaging catalog: %w", err)
 	}
-	s := &Salvage{Names: map[string]Identity{}}
+	s := &Salvage{Names: map[string]Identity{}, Places: map[uint32]Place{}}
 	// One transaction for all. After a fault it may not be possible to end it.
 	err = guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
@@ -76,6 +77,13 @@ func (s *Salvage) read(t *CatalogTx) {
 			s.Maps = append(s.Maps, r)
 		}
 		return err
+	})
+	s.bucket(t.tx.Bucket, placeBucket, "places by file", func(k, v []byte) error {
+		if len(k) != 8 || len(v) != 4 {
+			return fmt.Errorf("%w: place", errRecord)
+		}
+		s.Places[keyNumber(v)] = Place{File: keyNumber(k[:4]), Offset: keyNumber(k[4:])}
+		return nil
 	})
 	s.bucket(t.tx.Bucket, fileBucket, "files", func(k, v []byte) error {
 		f, err := decodeFile(keyNumber(k), v)

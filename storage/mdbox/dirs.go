@@ -97,20 +97,8 @@ func (h *Hierarchy) moveDir(from, to string) error {
 // mendDirs makes the directories of mailboxes what the catalog says, as far as can be: they
 // are of use to nobody before the catalog is lost.
 func (h *Hierarchy) mendDirs(names map[string]Identity) {
-	root := filepath.Join(h.loc.Root, mailboxesDir)
-	there := map[string]bool{}
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // what cannot be read is made, or stays
-		}
-		if e.IsDir() && e.Name() == mailsDir {
-			if key, err := filepath.Rel(root, filepath.Dir(path)); err == nil {
-				there[key] = true
-			}
-			return filepath.SkipDir
-		}
-		return nil
-	})
+	there := mailDirs(h.loc.Root)
+	var err error
 	for name := range names {
 		if !there[name] {
 			err = errors.Join(err, h.makeDir(name))
@@ -128,4 +116,23 @@ func (h *Hierarchy) mendDirs(names map[string]Identity) {
 	if err != nil {
 		h.log.Warn("mdbox: making directories of mailboxes", "root", h.loc.Root, "error", err)
 	}
+}
+
+// mailDirs are the storage names that have a directory. What cannot be read is passed over.
+func mailDirs(root string) map[string]bool {
+	root = filepath.Join(root, mailboxesDir)
+	there := map[string]bool{}
+	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // what is below is not walked
+		}
+		if e.IsDir() && e.Name() == mailsDir {
+			if key, err := filepath.Rel(root, filepath.Dir(path)); err == nil {
+				there[key] = true
+			}
+			return filepath.SkipDir
+		}
+		return nil
+	})
+	return there
 }

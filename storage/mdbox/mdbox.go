@@ -99,6 +99,7 @@ type Hierarchy struct {
 	closed  bool
 
 	commits  commitQueue
+	moving   sync.Mutex // held while messages are moved between files
 	watching watchers
 }
 
@@ -108,7 +109,22 @@ var _ storage.Hierarchy = (*Hierarchy)(nil)
 // ErrDovecot or ErrNoCatalog where mail is there that this package must not touch as it is,
 // and index.ErrCatalogBusy or ErrCatalogDamaged. The caller closes the Hierarchy after all its
 // mailboxes.
-func Open(ctx context.Context, l Location, o Options) (_ *Hierarchy, err error) {
+func Open(ctx context.Context, l Location, o Options) (*Hierarchy, error) {
+	h, err := prepare(l, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.openCatalog(ctx); err != nil {
+		return nil, fmt.Errorf("mdbox: opening %s: %w", l.Root, err)
+	}
+	if err := h.begin(ctx); err != nil {
+		return nil, fmt.Errorf("mdbox: opening %s: %w", l.Root, errors.Join(err, h.catalog.Close()))
+	}
+	return h, nil
+}
+
+// prepare is Open without the catalog.
+func prepare(l Location, o Options) (_ *Hierarchy, err error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
@@ -138,12 +154,6 @@ func Open(ctx context.Context, l Location, o Options) (_ *Hierarchy, err error) 
 		RotateInterval: o.RotateInterval, Preallocate: o.Preallocate, Host: o.Host, Faults: o.Faults})
 	if err != nil {
 		return nil, fmt.Errorf("mdbox: opening %s: %w", l.Root, err)
-	}
-	if err := h.openCatalog(ctx); err != nil {
-		return nil, fmt.Errorf("mdbox: opening %s: %w", l.Root, err)
-	}
-	if err := h.begin(ctx); err != nil {
-		return nil, fmt.Errorf("mdbox: opening %s: %w", l.Root, errors.Join(err, h.catalog.Close()))
 	}
 	return h, nil
 }

@@ -56,10 +56,8 @@ func (h *Hierarchy) openCatalog(ctx context.Context) error {
 
 // createCatalog makes a catalog for a store that has none, unless that would hide mail.
 func (h *Hierarchy) createCatalog(ctx context.Context, path string, o index.CatalogOptions) error {
-	for _, name := range []string{"dovecot.map.index", "dovecot.map.index.log"} {
-		if _, err := os.Lstat(filepath.Join(h.loc.indexDir(), name)); !errors.Is(err, os.ErrNotExist) {
-			return errors.Join(ErrDovecot, err)
-		}
+	if err := dovecotsIndex(h.loc); err != nil {
+		return err
 	}
 	files, err := h.files.List()
 	if err != nil {
@@ -94,6 +92,16 @@ func (h *Hierarchy) createCatalog(ctx context.Context, path string, o index.Cata
 		}
 		return nil
 	})
+}
+
+// dovecotsIndex returns ErrDovecot where Dovecot has a map index.
+func dovecotsIndex(l Location) error {
+	for _, name := range []string{"dovecot.map.index", "dovecot.map.index.log"} {
+		if _, err := os.Lstat(filepath.Join(l.indexDir(), name)); !errors.Is(err, os.ErrNotExist) {
+			return errors.Join(ErrDovecot, err)
+		}
+	}
+	return nil
 }
 
 // begin brings everything else in line with the catalog, which was just opened.
@@ -145,28 +153,15 @@ func (h *Hierarchy) knowFiles(files []index.CatalogFile) {
 // removeDoomed removes files of which a purge has moved everything elsewhere, and returns
 // the others.
 func (h *Hierarchy) removeDoomed(ctx context.Context, files []index.CatalogFile) (left []index.CatalogFile, err error) {
-	var doomed []mfile.File
+	var doomed []index.CatalogFile
 	for _, f := range files {
 		if f.Doomed {
-			doomed = append(doomed, mfile.File{ID: f.ID, Alt: f.Alt})
+			doomed = append(doomed, f)
 		} else {
 			left = append(left, f)
 		}
 	}
-	if len(doomed) == 0 {
-		return left, nil
-	}
-	if err := h.files.Remove(doomed...); err != nil {
-		return left, err
-	}
-	return left, h.catalog.Update(ctx, func(tx *index.CatalogTx) error {
-		for _, f := range doomed {
-			if err := tx.DropFile(f.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return left, h.maintenance().removeDoomed(ctx, doomed)
 }
 
 // mendIdentities makes what is kept beside the keys what the catalog says: a crash may have

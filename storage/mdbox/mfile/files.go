@@ -13,6 +13,11 @@ type Lock struct {
 	d  *Dir
 	f  *os.File
 	id uint32
+
+	// Size is how long the file is, and Begin where its first message begins, 0 where its
+	// header cannot be read.
+	Size, Begin int64
+	Alt         bool
 }
 
 // Lock locks a file, without waiting. An error wraps ErrBusy if it is locked already, or
@@ -27,17 +32,43 @@ func (d *Dir) Lock(id uint32) (*Lock, error) {
 	if busy {
 		return nil, fmt.Errorf("%w: m.%d", ErrBusy, id)
 	}
-	f, alt, err := d.open(id)
-	if err == nil {
-		if err = lock(f, d.path(id, alt)); err != nil {
-			f.Close()
-		}
-	}
-	if err != nil {
+	l := &Lock{d: d, id: id}
+	if err := l.take(); err != nil {
 		d.release(id, false)
 		return nil, err
 	}
-	return &Lock{d, f, id}, nil
+	return l, nil
+}
+
+func (l *Lock) take() (err error) {
+	if l.f, l.Alt, err = l.d.open(l.id); err != nil {
+		return err
+	}
+	path := l.d.path(l.id, l.Alt)
+	var fi os.FileInfo
+	if err = lock(l.f, path); err == nil {
+		fi, err = l.f.Stat()
+	}
+	if err != nil {
+		l.f.Close()
+		return fmt.Errorf("mfile: locking m.%d: %w", l.id, err)
+	}
+	l.Size = fi.Size()
+	w := window{r: l.f, size: l.Size, file: l.id, least: maxFileHeader}
+	if h, err := w.fileHeader(); err == nil {
+		l.Begin = h.end
+	}
+	return nil
+}
+
+// Keep gives the file a second name, "m.N.broken", under which it stays when it is removed:
+// for one in which there are bytes that nobody has understood. Dovecot's repair does so too.
+func (l *Lock) Keep() error {
+	path := l.d.path(l.id, l.Alt)
+	if err := l.d.o.Faults.Link(path, path+".broken"); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("mfile: keeping m.%d: %w", l.id, err)
+	}
+	return nil
 }
 
 // Unlock ends the lock. After the first call it does nothing.
@@ -98,8 +129,9 @@ type FileScanner struct {
 	f *os.File
 }
 
-// Scan begins to go through the messages of a file, as long as it is now. Errors are
-// *CorruptError, wrap ErrGone or come from the file system.
+// Scan begins to go through the messages of a file, as long as it is now. Where the header of
+// the file is damaged the first Next says so, and Skip finds the messages. Errors wrap
+// ErrGone or come from the file system.
 func (d *Dir) Scan(f File) (*FileScanner, error) {
 	if f.Alt && d.o.Alt == "" {
 		return nil, fmt.Errorf("%w: m.%d", ErrGone, f.ID)
@@ -111,7 +143,11 @@ func (d *Dir) Scan(f File) (*FileScanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newScanner(window{r: file, size: fi.Size(), file: f.ID})
+	w := window{r: file, size: fi.Size(), file: f.ID}
+	s, err := newScanner(w)
+	if _, damaged := err.(*CorruptError); damaged {
+		s, err = &Scanner{w: w, header: headerSize}, nil
+	}
 	if err != nil {
 		file.Close()
 		return nil, err

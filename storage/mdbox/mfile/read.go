@@ -46,7 +46,9 @@ func readAt(f io.ReaderAt, p Place) (Record, error) {
 	w := window{r: f, size: p.End(), file: p.File}
 	w.least = 512
 	h, err := w.fileHeader()
-	if err != nil {
+	if _, damaged := err.(*CorruptError); damaged {
+		h.message = headerSize // messages behind a damaged header speak for themselves
+	} else if err != nil {
 		return Record{}, err
 	}
 	rec, err := w.message(int64(p.Offset), h.message)
