@@ -74,6 +74,7 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"WatchNames", (*suite).watchNames},
 		{"Subscriptions", (*suite).subscriptions},
 		{"GUIDs", (*suite).guids},
+		{"Model", (*suite).model},
 		{"Concurrency", (*suite).concurrency},
 		{"ConcurrentFolders", (*suite).concurrentFolders},
 	} {
