@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailcrypt/admin"
 	"mailcrypt/attrdict"
 	"mailcrypt/dcrypt"
 	"mailcrypt/internal/secret"
@@ -48,6 +49,15 @@ func (u *loadUser) verify(t *testing.T, address string) {
 	}
 }
 
+// seal is what the user's keys are sealed by.
+func (u *loadUser) seal() admin.Password {
+	if u.secret != "" {
+		return admin.Password{Secret: []byte(u.secret)}
+	}
+	now, _, _ := u.passwords()
+	return *loginSecret(now)
+}
+
 // dictionary wants every user key to open with the last password and not with the first, and
 // nothing of a change to be left. The daemon does not run.
 func (u *loadUser) dictionary(t *testing.T, d *daemon, uri string) {
@@ -57,7 +67,7 @@ func (u *loadUser) dictionary(t *testing.T, d *daemon, uri string) {
 		t.Fatal(err)
 	}
 	defer dict.Close()
-	now, _, _ := u.passwords()
+	now := string(u.seal().Secret)
 	keys := 0
 	err = dict.View(context.Background(), func(r attrdict.Reader) error {
 		return r.Iterate("", func(name string, value []byte) error {

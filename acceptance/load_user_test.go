@@ -22,6 +22,8 @@ type loadUser struct {
 	name    string
 	address string // IMAP
 	count   *loadCount
+	fixed   bool   // no folders are made
+	secret  string // that seals the keys; "" is the password
 
 	mu      sync.Mutex
 	now     string // password
@@ -29,7 +31,6 @@ type loadUser struct {
 	changes int    // begun and ended
 	offered map[string][]byte
 	there   map[string]map[string]int // how often each message was accepted, by folder
-	closed  sync.RWMutex              // held by whom a change leaves no password that opens everything
 }
 
 // A loadCount says what a test has seen, so that it does not pass for lack of work.
@@ -130,8 +131,6 @@ func (u *loadUser) whole(body []byte) (string, error) {
 // login logs in with a password that is valid. While it changes either the one before or the
 // one after may be refused, as wrong and in no other way; whichever is taken must open all keys.
 func (u *loadUser) login(t testing.TB) (*imapConn, error) {
-	u.closed.RLock()
-	defer u.closed.RUnlock()
 	for range 20 {
 		now, next, changes := u.passwords()
 		password := now
@@ -227,7 +226,7 @@ func (u *loadUser) work(t testing.TB, client int, stop <-chan struct{}) error {
 		for stay := rand.IntN(4); stay >= 0; stay-- {
 			id := fmt.Sprintf("%s-%d-%d-%d", u.name, client, round, stay)
 			folder := fmt.Sprintf("F%d-%d", client, rand.IntN(folders+1))
-			if folders < 3 && rand.IntN(3) == 0 {
+			if !u.fixed && folders < 3 && rand.IntN(3) == 0 {
 				folders++
 				folder = fmt.Sprintf("F%d-%d", client, folders)
 				if _, err := c.must("CREATE %s", folder); err != nil {

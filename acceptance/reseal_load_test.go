@@ -159,8 +159,7 @@ func after(t *testing.T, d *daemon, dict string, users []*loadUser) {
 	d.bounded(t)
 	for _, u := range users {
 		u.verify(t, d.imap)
-		now, _, _ := u.passwords()
-		r, err := d.dialAdmin(t).Check(context.Background(), admin.CheckRequest{User: u.name, Secrets: []admin.Password{*loginSecret(now)}})
+		r, err := d.dialAdmin(t).Check(context.Background(), admin.CheckRequest{User: u.name, Secrets: []admin.Password{u.seal()}})
 		if err != nil || !r.Healthy {
 			t.Errorf("check of %s: %+v, %v", u.name, r, err)
 		}
