@@ -41,7 +41,8 @@ func inherit(path string, chown func(uid, gid int) error) error {
 	return chown(int(st.Uid), int(st.Gid))
 }
 
-// MkdirAll is os.MkdirAll, with Inherit for every directory that it makes.
+// MkdirAll is os.MkdirAll, with Inherit for every directory that it makes, and makes their
+// names durable: what is synced in a directory is lost with it.
 func MkdirAll(dir string, perm os.FileMode) error {
 	if fi, err := os.Stat(dir); err == nil {
 		if !fi.IsDir() {
@@ -58,8 +59,14 @@ func MkdirAll(dir string, perm os.FileMode) error {
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
+	if err == nil {
+		err = Inherit(dir)
+	}
 	if err != nil {
 		return err
 	}
-	return Inherit(dir)
+	if err = SyncDir(filepath.Dir(dir)); errors.Is(err, os.ErrPermission) {
+		return nil // it can be written to and not read: there is no way to sync it
+	}
+	return err
 }
