@@ -64,11 +64,13 @@ func (m *Mailbox) SyncModSeqs(ctx context.Context) error {
 	return b.wrap("syncing modseqs of", idx.Sync())
 }
 
-// syncDirs syncs the directories in which we have renamed or removed files.
+// syncDirs syncs the directories in which we have renamed or removed files: cur before new.
+// Messages go from new to cur, and were new to lose the name first, a power cut in between
+// would take the message on a file system that does not make a rename durable as one.
 func (b *box) syncDirs() error {
 	b.syncing.Lock()
 	defer b.syncing.Unlock()
-	for i := range b.renamed {
+	for i := range slices.Backward(b.renamed[:]) {
 		n := b.renamed[i].Load()
 		if n == b.synced[i] {
 			continue
