@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,6 +82,7 @@ func (t *tool) readKeys(name string, userKey bool, folder string) ([]admin.Expor
 	case len(text) > maxImport:
 		return nil, usage("%s is too large for a file of keys", name)
 	case userKey || folder != "":
+		text = bytes.TrimSpace(text) // Dovecot's text ends in the id, without a line end
 		return []admin.ExportedKey{{KeyRef: admin.KeyRef{User: userKey, Folder: folder}, Private: text, Active: true}}, nil
 	}
 	defer clear(text)

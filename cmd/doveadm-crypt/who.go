@@ -20,7 +20,8 @@ func (t *tool) who() *cobra.Command {
 		Long: `List the connections of the running daemon, the oldest first, those before login too. In a MASK *
 stands for anything; a NETWORK is such as 192.0.2.0/24.`,
 		Example: `  doveadm-crypt who
-  doveadm-crypt who 'al*' 192.0.2.0/24 --format json`,
+  doveadm-crypt who 'al*' 192.0.2.0/24 --format json
+  doveadm-crypt who --id 7`,
 		Args:              cobra.MaximumNArgs(2),
 		ValidArgsFunction: t.completeUsers,
 		RunE: func(cmd *cobra.Command, args []string) error {
