@@ -109,6 +109,7 @@ type account struct {
 	rings    rings
 	ledger   ledger
 	changing atomic.Int32 // password changes under way
+	caches   caches
 }
 
 // open returns the user's account, opening it if need be; the caller calls release.
@@ -167,11 +168,15 @@ func (a *account) load(ctx context.Context, s Settings) (err error) {
 	if a.hier, err = a.openStore(ctx, s); err != nil {
 		return err
 	}
+	if h, ok := a.hier.(interface{ IndexDir() string }); ok {
+		a.caches = caches{log: a.reg.log.With("user", s.User), dir: h.IndexDir()}
+	}
 	a.inbox, err = a.hier.GUID(ctx, "INBOX")
 	return err
 }
 
 func (a *account) closeFiles() error {
+	a.caches.close()
 	var errs []error
 	if a.hier != nil {
 		errs = append(errs, a.hier.Close())

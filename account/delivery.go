@@ -22,6 +22,7 @@ type Delivery struct {
 
 	mu     sync.Mutex
 	open   []storage.Backend // closed with the delivery
+	cached []mailbox.GUID    // whose caches are in use
 	closed bool
 }
 
@@ -77,6 +78,12 @@ func (d *Delivery) begin(ctx context.Context, b storage.Backend, folder string, 
 	if err != nil {
 		return nil, err
 	}
+	if c := d.account.caches.get(b.GUID(), d.set.SealedCache); c != nil {
+		d.mu.Lock()
+		d.cached = append(d.cached, b.GUID())
+		d.mu.Unlock()
+		remember(c, to, &o)
+	}
 	return storage.New(b).Append(ctx, info, to, o)
 }
 
@@ -93,7 +100,10 @@ func (d *Delivery) Close() error {
 	for _, b := range d.open {
 		errs = append(errs, b.Close())
 	}
-	d.open = nil
+	for _, guid := range d.cached {
+		d.account.caches.put(guid)
+	}
+	d.open, d.cached = nil, nil
 	d.account.release()
 	return errors.Join(errs...)
 }

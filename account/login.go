@@ -237,6 +237,7 @@ func (l *Login) Delete(ctx context.Context, name string) error {
 	if err := l.account.hier.Delete(ctx, name); err != nil {
 		return err
 	}
+	l.account.caches.remove(guid)
 	if err := l.keys.ForgetFolder(ctx, guid); err != nil {
 		l.log.Warn("could not remove the attributes of a deleted folder", "folder", guid.String(), "err", err)
 	}

@@ -3,9 +3,11 @@ package account
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"mailcrypt/dcrypt"
 	"mailcrypt/mailbox"
+	"mailcrypt/sealedcache"
 	"mailcrypt/storage"
 )
 
@@ -17,6 +19,10 @@ type Mailbox struct {
 	readOnly bool
 	backend  storage.Backend
 	store    *storage.Store
+
+	mu     sync.Mutex
+	cache  *sealedcache.Cache  // nil where none is kept
+	sealed *sealedcache.Opener // nil before the first use
 }
 
 // Open opens a mailbox; INBOX is made if missing. The error wraps mailbox.ErrNotFound where
@@ -26,7 +32,7 @@ func (l *Login) Open(ctx context.Context, name string, readOnly bool) (*Mailbox,
 	if err != nil {
 		return nil, err
 	}
-	return &Mailbox{l, name, readOnly, b, storage.New(b)}, nil
+	return &Mailbox{login: l, name: name, readOnly: readOnly, backend: b, store: storage.New(b), cache: l.account.caches.get(b.GUID(), l.set.SealedCache)}, nil
 }
 
 // Name is the name that the mailbox was opened by.
@@ -64,7 +70,46 @@ func (m *Mailbox) Stat(ctx context.Context, uid mailbox.UID) (mailbox.Message, e
 // Read opens a message with the keys of the login. The error is a *storage.ReadError where
 // the message is there but cannot be read.
 func (m *Mailbox) Read(ctx context.Context, uid mailbox.UID) (*storage.Message, error) {
-	return m.store.Open(ctx, uid, m.login.ring.ring)
+	return m.store.Open(ctx, uid, m.keyFinder())
+}
+
+// keyFinder is what opens messages for the login.
+func (m *Mailbox) keyFinder() dcrypt.KeyFinder {
+	if o := m.opener(); o != nil {
+		return sealedReader{m.login.ring.ring, o}
+	}
+	return m.login.ring.ring
+}
+
+// opener is the login's use of the sealed cache; nil where none is kept.
+func (m *Mailbox) opener() *sealedcache.Opener {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sealed == nil && m.cache != nil {
+		m.sealed = m.cache.Opener(m.login.ring.ring, m.backend.View().UIDValidity)
+	}
+	return m.sealed
+}
+
+// Recall appends what was learned of a message to dst; ok is false where nothing is known, or the
+// login's keys do not open it.
+func (m *Mailbox) Recall(dst []byte, f sealedcache.Field, uid mailbox.UID) (_ []byte, ok bool) {
+	if o := m.opener(); o != nil {
+		return o.Get(dst, f, uid)
+	}
+	return dst, false
+}
+
+// Learn keeps what reading a message has told, for Recall: sealed to the key that opens the
+// message. What is not encrypted, or could not be verified, is not kept.
+func (m *Mailbox) Learn(msg *storage.Message, f sealedcache.Field, value []byte) {
+	form := msg.Form()
+	if form.Header == nil || !form.Verified {
+		return
+	}
+	if o := m.opener(); o != nil {
+		o.Put(f, msg.UID(), form.Header.Recipients[0].ID, value)
+	}
 }
 
 // SizeOf returns RFC822.SIZE. It reads the message only where no size was recorded.
@@ -113,6 +158,7 @@ func (m *Mailbox) save(ctx context.Context, info mailbox.SaveInfo, o storage.Opt
 	if err != nil {
 		return nil, err
 	}
+	remember(m.cache, to, &o)
 	return m.store.Append(ctx, info, to, o)
 }
 
@@ -159,4 +205,15 @@ func (m *Mailbox) Expunged(ctx context.Context, since mailbox.ModSeq) (uids []ma
 func (m *Mailbox) SyncModSeqs(ctx context.Context) error { return m.backend.SyncModSeqs(ctx) }
 
 // Close ends the session's use of the mailbox.
-func (m *Mailbox) Close() error { return m.backend.Close() }
+func (m *Mailbox) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sealed != nil {
+		m.sealed.Close()
+	}
+	if m.cache != nil {
+		m.login.account.caches.put(m.backend.GUID())
+		m.cache = nil
+	}
+	return m.backend.Close()
+}

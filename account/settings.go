@@ -28,6 +28,7 @@ type Defaults struct {
 	Compression   compress.Method
 	Level         compress.Level
 	AppendLimit   int64 // bytes of an appended message; 0 is none
+	SealedCache   int64 // bytes of a mailbox's sealed cache; 0 keeps none
 	Metadata      bool  // keep annotations (Dovecot: imap_metadata)
 	// Quota are settings of quota.Parse, and Mdbox of mdbox.ParseSettings, by their names there.
 	Quota   map[string]string
@@ -57,6 +58,7 @@ type Settings struct {
 	Keys          keys.Config
 	KeepUnlocked  time.Duration
 	AppendLimit   int64
+	SealedCache   int64
 	Quota         *quota.Policy // nil limits nothing
 	Metadata      bool
 	Folders       []Folder
@@ -83,7 +85,7 @@ func resolve(d Defaults, u *userdb.User, password []byte, master string) (Settin
 	if master != "" {
 		r.vars.More["auth_user"] = master
 	}
-	s := Settings{User: u.Name, UID: u.UID, GID: u.GID, Separator: d.Separator, AppendLimit: d.AppendLimit, Folders: d.Folders}
+	s := Settings{User: u.Name, UID: u.UID, GID: u.GID, Separator: d.Separator, AppendLimit: d.AppendLimit, SealedCache: d.SealedCache, Folders: d.Folders}
 	s.Home = u.Home
 	if s.Home == "" {
 		s.Home = r.expand("mail_home", d.MailHome)

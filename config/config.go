@@ -36,6 +36,7 @@ type Config struct {
 	MailHome      string // template of a user's home
 	MailLocation  string // Dovecot's syntax
 	AttributeDict string // bolt:PATH or file:PATH
+	SealedCache   int64  // bytes of a folder's sealed cache; 0 keeps none
 	LogLevel      string // debug, info, warn, error
 	LogFormat     string // text or json
 
@@ -197,7 +198,7 @@ func parse(path string, text []byte) (*Config, error) {
 	}
 	c := &Config{
 		Path: path, StateDir: "/var/lib/mailcryptd", MailLocation: "maildir:~/Maildir",
-		AttributeDict: "bolt:~/keys.db", LogLevel: "info", LogFormat: "text",
+		AttributeDict: "bolt:~/keys.db", SealedCache: 64 << 20, LogLevel: "info", LogFormat: "text",
 		HAProxy: HAProxy{Timeout: 3 * time.Second},
 		IMAP:    IMAP{Unauthenticate: true, MaxPerUserAddress: 10},
 		LMTP:    LMTP{RecipientDelimiter: "+"},

@@ -41,6 +41,7 @@ var Settings = []Setting{
 	{"", "mdbox_rotate_interval", "0", "age at which no more messages are appended to a file of mdbox, such as 1d; 0: any", mdboxText("mdbox_rotate_interval")},
 	{"", "mdbox_preallocate_space", "false", "take the room of new files of mdbox beforehand", mdboxText("mdbox_preallocate_space")},
 	{"", "mail_attribute_dict", "bolt:~/keys.db", "where keys live: bolt:PATH, or file:PATH to share them with Dovecot", text(func(c *Config) *string { return &c.AttributeDict })},
+	{"", "sealed_cache_size", "64M", "largest file, for each folder, of what reading its encrypted mail has told; only the keys of the mail open it; \"none\": keep nothing", size(func(c *Config) *int64 { return &c.SealedCache })},
 	{"", "mail_log", "info", "debug, info, warn or error", choice(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 	{"", "log_format", "text", "text or json", choice(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
 	{"", "haproxy_trusted_networks", "[]", "networks of the proxies that may, and must, send a header to the haproxy listeners; others are refused there", networks(func(c *Config) *[]netip.Prefix { return &c.HAProxy.TrustedNetworks })},

@@ -84,6 +84,7 @@ type Header struct {
 	cipher *cipherInfo
 	digest *digestInfo
 	hash   []byte // of the key data
+	raw    []byte // as it was read
 }
 
 // trailer is how many octets follow the ciphertext.
@@ -176,7 +177,7 @@ func parseHeader(b []byte) (*Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Size = int64(len(b))
+	h.Size, h.raw = int64(len(b)), b
 	h.Cipher, h.Digest = h.cipher.name, h.digest.name
 	return h, nil
 }

@@ -24,9 +24,9 @@ func (h *Header) keyDataLen() int {
 	return n
 }
 
-// findKeyData opens the key data with the first recipient whose key is at hand. The
-// caller clears it.
-func (h *Header) findKeyData(keys KeyFinder) ([]byte, error) {
+// findKeyData opens the key data with the first recipient whose key is at hand, and says
+// which that was. The caller clears it.
+func (h *Header) findKeyData(keys KeyFinder) ([]byte, KeyID, error) {
 	for i := range h.Recipients {
 		r := &h.Recipients[i]
 		if keys == nil {
@@ -37,14 +37,15 @@ func (h *Header) findKeyData(keys KeyFinder) ([]byte, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("dcrypt: finding key %s: %w", r.ID, err)
+			return nil, KeyID{}, fmt.Errorf("dcrypt: finding key %s: %w", r.ID, err)
 		}
 		if k == nil {
 			continue
 		}
-		return h.openKeyData(r, k)
+		kd, err := h.openKeyData(r, k)
+		return kd, r.ID, err
 	}
-	return nil, fmt.Errorf("%w: stream is for %s", ErrNoKey, h.Recipients[0].ID)
+	return nil, KeyID{}, fmt.Errorf("%w: stream is for %s", ErrNoKey, h.Recipients[0].ID)
 }
 
 func (h *Header) openKeyData(r *Recipient, k *PrivateKey) ([]byte, error) {

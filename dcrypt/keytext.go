@@ -80,6 +80,19 @@ type KeyFinder interface {
 	PrivateKey(id KeyID) (*PrivateKey, error)
 }
 
+// A KeyDataKeeper is a KeyFinder that remembers the key data of streams, so that the agreement
+// on a curve is not paid for again. It must keep them as safe as the private key that opens
+// them. Only streams with AEAD are kept: their tag tells right key data from wrong ones.
+type KeyDataKeeper interface {
+	KeyFinder
+	// KeyData returns the key data of the stream that has this header, which the caller
+	// clears; nil where they are not kept.
+	KeyData(header []byte) []byte
+	// PutKeyData is told the key data of a stream that the key with this ID opens. It
+	// retains neither slice.
+	PutKeyData(header []byte, key KeyID, kd []byte)
+}
+
 // KeyList is a KeyFinder over some keys, under both of their IDs.
 type KeyList []*PrivateKey
 

@@ -1,6 +1,8 @@
 package dcrypt
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -40,43 +42,83 @@ type Reader struct {
 // ErrTruncated, or come from r or keys. The caller closes the Reader, not before its
 // last use; r stays the caller's.
 func Open(r io.ReaderAt, size int64, keys KeyFinder) (*Reader, error) {
-	var b []byte
-	var h *Header
-	var err error
+	keeper, _ := keys.(KeyDataKeeper)
+	o, err := begin(r, size)
+	if err != nil {
+		return nil, err
+	}
+	if keeper != nil && o.header.Integrity == AEAD {
+		if kd := keeper.KeyData(o.header.raw); len(kd) == o.header.keyDataLen() {
+			rd, err := o.open(kd)
+			if !errors.Is(err, ErrAuth) {
+				return rd, err
+			}
+			// Either the message is damaged or what was kept was not its key data. A
+			// failed tag has wiped the buffer.
+			if o, err = begin(r, size); err != nil {
+				return nil, err
+			}
+		}
+	}
+	kd, id, err := o.header.findKeyData(keys)
+	if err != nil {
+		return nil, err
+	}
+	if keeper == nil || o.header.Integrity != AEAD {
+		return o.open(kd)
+	}
+	learned := bytes.Clone(kd)
+	defer clear(learned)
+	rd, err := o.open(kd)
+	if err == nil {
+		keeper.PutKeyData(o.header.raw, id, learned)
+	}
+	return rd, err
+}
+
+// An opening is a stream whose header was read, and the whole of it where it is small.
+type opening struct {
+	header *Header
+	src    io.ReaderAt
+	text   int64  // octets of ciphertext
+	small  []byte // the whole stream
+}
+
+func begin(r io.ReaderAt, size int64) (o *opening, err error) {
+	o = &opening{src: r}
 	if size <= smallBody {
-		b = make([]byte, max(size, 0))
-		if err = readFull(r, b, 0); err != nil {
+		o.small = make([]byte, max(size, 0))
+		if err = readFull(r, o.small, 0); err != nil {
 			return nil, err
 		}
 		var n int
-		if n, err = headerLen(b, size); err == nil {
-			h, err = parseHeader(b[:n])
+		if n, err = headerLen(o.small, size); err == nil {
+			o.header, err = parseHeader(o.small[:n])
 		}
 	} else {
-		h, err = ReadHeader(r, size)
+		o.header, err = ReadHeader(r, size)
 	}
 	if err != nil {
 		return nil, err
 	}
-	trailer := int64(h.trailer())
-	text := size - h.Size - trailer
-	if text < 0 {
+	if o.text = size - o.header.Size - int64(o.header.trailer()); o.text < 0 {
 		return nil, ErrTruncated
 	}
-	kd, err := h.findKeyData(keys)
-	if err != nil {
-		return nil, err
-	}
-	dec, err := newBody(h, kd)
+	return o, nil
+}
+
+// open verifies the stream under key data, which it clears or keeps.
+func (o *opening) open(kd []byte) (*Reader, error) {
+	dec, err := newBody(o.header, kd)
 	if err != nil {
 		clear(kd)
 		return nil, fmt.Errorf("dcrypt: opening stream: %w", err)
 	}
-	rd := &Reader{header: h, size: text}
-	if b != nil {
-		err = rd.openSmall(dec, kd, b[h.Size:], int(text))
+	rd := &Reader{header: o.header, size: o.text}
+	if o.small != nil {
+		err = rd.openSmall(dec, kd, o.small[o.header.Size:], int(o.text))
 	} else {
-		err = rd.openLarge(dec, kd, r, trailer)
+		err = rd.openLarge(dec, kd, o.src, int64(o.header.trailer()))
 	}
 	if err != nil || rd.large == nil {
 		clear(kd)

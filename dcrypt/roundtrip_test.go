@@ -478,7 +478,7 @@ func TestFreshKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kd, err := h.findKeyData(KeyList{k})
+		kd, _, err := h.findKeyData(KeyList{k})
 		if err != nil {
 			t.Fatal(err)
 		}

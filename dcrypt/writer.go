@@ -21,6 +21,10 @@ type WriterOptions struct {
 	// full entropy, so there is nothing to slow down, and readers take the number from
 	// the header (2.3.19 and 2.4.4 do). Dovecot writes 2,048.
 	Rounds int
+
+	// KeyData, where set, is told header and key data of a stream with AEAD before any of
+	// it is written: what opens it without a private key. It retains neither slice.
+	KeyData func(header, kd []byte)
 }
 
 // Sizes of the Writer's buffer: the header lies before the text, so that a small
@@ -38,6 +42,7 @@ var buffers = sync.Pool{New: func() any { return new([bufSize]byte) }}
 type Writer struct {
 	w    io.Writer
 	to   *PublicKey
+	tell func(header, kd []byte)
 	head *Header // what to write; its recipient is made at the first octet
 
 	kd   []byte // key data, which seal refers to
@@ -76,7 +81,7 @@ func NewWriter(w io.Writer, to *PublicKey, o WriterOptions) (*Writer, error) {
 	if err := h.chooseSuite(o.Cipher, o.Digest); err != nil {
 		return nil, err
 	}
-	return &Writer{w: w, to: to, head: h}, nil
+	return &Writer{w: w, to: to, head: h, tell: o.KeyData}, nil
 }
 
 // chooseSuite sets cipher, digest and integrity for writing.
@@ -125,6 +130,9 @@ func (w *Writer) begin() error {
 	}
 	if len(head) > headRoom {
 		return badHeader("header is too large")
+	}
+	if w.tell != nil && w.head.Integrity == AEAD {
+		w.tell(head, kd)
 	}
 	w.buf = buffers.Get().(*[bufSize]byte)
 	w.from = headRoom - len(head)

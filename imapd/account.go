@@ -9,6 +9,7 @@ import (
 	"mailcrypt/mailbox"
 	"mailcrypt/metadata"
 	"mailcrypt/quota"
+	"mailcrypt/sealedcache"
 	"mailcrypt/storage"
 )
 
@@ -51,6 +52,8 @@ type box interface {
 	Stat(ctx context.Context, uid mailbox.UID) (mailbox.Message, error)
 	Read(ctx context.Context, uid mailbox.UID) (content, error)
 	SizeOf(ctx context.Context, uid mailbox.UID) (int64, error)
+	Recall(dst []byte, f sealedcache.Field, uid mailbox.UID) ([]byte, bool)
+	Learn(msg content, f sealedcache.Field, value []byte)
 	Append(ctx context.Context, info mailbox.SaveInfo) (appender, error)
 	CommitAll(ctx context.Context, messages []appender) ([]mailbox.UID, error)
 	SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) (modified []mailbox.UID, err error)

@@ -8,6 +8,7 @@ import (
 
 	"mailcrypt/account"
 	"mailcrypt/mailbox"
+	"mailcrypt/sealedcache"
 	"mailcrypt/storage"
 )
 
@@ -94,6 +95,11 @@ func (b accountBox) Read(ctx context.Context, uid mailbox.UID) (content, error) 
 		return nil, err // not a nil *storage.Message in an interface
 	}
 	return m, nil
+}
+
+// Learn takes a content of Read.
+func (b accountBox) Learn(msg content, f sealedcache.Field, value []byte) {
+	b.Mailbox.Learn(msg.(*storage.Message), f, value)
 }
 
 // Append keeps a nil *storage.Appender from becoming an appender that is not nil.

@@ -62,6 +62,7 @@ func (s *session) fetch(c *call) error {
 		f.seen = f.seen || i.seen && !s.box.readOnly
 		f.pieces = f.pieces || i.partial
 	}
+	f.recallable = recallable(items)
 	if !s.condstore && (flags || f.seen) {
 		s.adoptFlags(indices)
 	}
@@ -105,6 +106,9 @@ type fetching struct {
 	seen   bool // some item sets \Seen
 	pieces bool // some item is partial
 
+	recallable bool   // the cache may answer what needs plaintext
+	recalled   []byte // what it has answered for the message at hand
+
 	values   []fetchValue
 	scratch  []byte        // numbers and dates of the message at hand
 	held     int           // octets of header fields in values
@@ -118,6 +122,10 @@ type fetching struct {
 // octet of the response, but for reading a literal's contents.
 func (f *fetching) message(index int) error {
 	msg := f.box.view.At(index)
+	if f.recallable && f.remembered(msg) {
+		f.see(msg)
+		return f.write(index)
+	}
 	f.values, f.scratch, f.held = f.values[:0], f.scratch[:0], 0
 	var readErr error
 	if f.text {
@@ -133,6 +141,9 @@ func (f *fetching) message(index int) error {
 		last := len(f.values) - 1
 		err := f.value(&f.values[last])
 		if err == nil {
+			if f.recallable && item.needsText() {
+				f.learn(&f.values[last])
+			}
 			f.hold(&f.values[last])
 			continue
 		}
@@ -161,16 +172,24 @@ func (f *fetching) message(index int) error {
 			return readErr
 		}
 	}
-	if f.seen && !noted && msg.Flags.System&mailbox.Seen == 0 {
-		f.marked = append(f.marked, msg.UID)
-		// To a client that keeps modseqs, announce tells UID, MODSEQ and FLAGS together when
-		// the flag is set (RFC 7162 section 3.2.4): flags that are told before, without their
-		// modseq, could be undone by a crash, and the client would not hear of that.
-		if !f.modSeqsOn() {
-			f.showSeen(msg)
-		}
+	if !noted {
+		f.see(msg)
 	}
 	return f.write(index)
+}
+
+// see notes that a message is to become \Seen, where the items say so.
+func (f *fetching) see(msg *mailbox.Message) {
+	if !f.seen || msg.Flags.System&mailbox.Seen != 0 {
+		return
+	}
+	f.marked = append(f.marked, msg.UID)
+	// To a client that keeps modseqs, announce tells UID, MODSEQ and FLAGS together when
+	// the flag is set (RFC 7162 section 3.2.4): flags that are told before, without their
+	// modseq, could be undone by a crash, and the client would not hear of that.
+	if !f.modSeqsOn() {
+		f.showSeen(msg)
+	}
 }
 
 // maxHeld is how much of a message's header fields is held until the response is written.

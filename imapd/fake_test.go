@@ -21,6 +21,7 @@ import (
 	"mailcrypt/mailbox"
 	"mailcrypt/metadata"
 	"mailcrypt/quota"
+	"mailcrypt/sealedcache"
 	"mailcrypt/storage"
 	"mailcrypt/storage/storagetest"
 )
@@ -38,6 +39,7 @@ type fakeUser struct {
 
 	mu         sync.Mutex
 	unreadable map[mailbox.UID]error      // of every mailbox
+	learned    map[recall][]byte          // nil keeps nothing
 	failRead   map[mailbox.UID]bool       // reading fails after the message was opened
 	opened     int                        // messages opened
 	octets     int64                      // of messages, read
@@ -52,7 +54,7 @@ type fakeUser struct {
 
 func newFakeUser() *fakeUser {
 	return &fakeUser{Memory: storagetest.NewMemory('/'), special: map[string]string{},
-		unreadable: map[mailbox.UID]error{}, failRead: map[mailbox.UID]bool{}}
+		unreadable: map[mailbox.UID]error{}, failRead: map[mailbox.UID]bool{}, learned: map[recall][]byte{}}
 }
 
 func (u *fakeUser) User() string                  { return "alice" }
@@ -136,6 +138,32 @@ func (b *fakeBox) Expunged(ctx context.Context, since mailbox.ModSeq) ([]mailbox
 		return nil, false, nil
 	}
 	return b.Backend.Expunged(ctx, since)
+}
+
+// A recall is a place in a cache that seals nothing.
+type recall struct {
+	guid  mailbox.GUID
+	field sealedcache.Field
+	uid   mailbox.UID
+}
+
+func (b *fakeBox) Recall(dst []byte, f sealedcache.Field, uid mailbox.UID) ([]byte, bool) {
+	b.user.mu.Lock()
+	defer b.user.mu.Unlock()
+	v, ok := b.user.learned[recall{b.GUID(), f, uid}]
+	return append(dst, v...), ok
+}
+
+func (b *fakeBox) Learn(msg content, f sealedcache.Field, value []byte) {
+	m, ok := msg.(countingContent)
+	if !ok {
+		return
+	}
+	b.user.mu.Lock()
+	defer b.user.mu.Unlock()
+	if b.user.learned != nil {
+		b.user.learned[recall{b.GUID(), f, m.content.(*storage.Message).UID()}] = bytes.Clone(value)
+	}
 }
 
 func (b *fakeBox) Read(ctx context.Context, uid mailbox.UID) (content, error) {

@@ -44,27 +44,25 @@ type Options struct {
 type Cache struct {
 	path string
 	guid mailbox.GUID
-	id   [20]byte // GUID and UIDVALIDITY
 	o    Options
 
 	mu      sync.Mutex
-	loaded  bool
 	broken  bool
+	loaded  bool // entries and slots are those of the file
 	file    *os.File
 	size    int64  // of the file
 	tail    []byte // what follows it and is not written yet
 	dead    int64  // bytes of entries that others have replaced
 	entries map[name]entry
 	gen     int // counts what the file was replaced by
-	slots   map[uint32]*slot
-	next    uint32             // number of the next slot
+	slots   map[uint64]*slot
 	sealers map[origin]*sealer // of this process
 }
 
 // An entry is where a value lies and what it is sealed under.
 type entry struct {
 	place
-	slot uint32
+	slot uint64
 }
 
 // An origin is what a sealer's key comes from.
@@ -74,11 +72,11 @@ type origin struct {
 }
 
 // FileName is the name of a mailbox's file.
-func FileName(guid mailbox.GUID) string { return guid.String() + ".sealed" }
+func FileName(guid mailbox.GUID) string { return "mailcryptd." + guid.String() + ".sealed" }
 
 // Open returns the cache of a mailbox, whose file is in dir. It reads nothing before the first
 // use. The caller closes it.
-func Open(dir string, guid mailbox.GUID, validity uint32, o Options) *Cache {
+func Open(dir string, guid mailbox.GUID, o Options) *Cache {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 64 << 20
 	}
@@ -86,8 +84,6 @@ func Open(dir string, guid mailbox.GUID, validity uint32, o Options) *Cache {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Cache{path: filepath.Join(dir, FileName(guid)), guid: guid, o: o}
-	copy(c.id[:], guid[:])
-	binary.BigEndian.PutUint32(c.id[16:], validity)
 	return c
 }
 
@@ -112,22 +108,38 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// ready loads the file at the first use. c.mu is held.
+// ready opens the file. That is enough to write: what was never asked for is not read, for a
+// delivery must not cost what is stored. c.mu is held.
 func (c *Cache) ready() bool {
-	if c.loaded || c.broken {
+	if c.file != nil || c.broken {
 		return !c.broken
 	}
-	c.loaded = true
-	f, size, err := openFile(c.path, &c.id)
+	f, size, err := openFile(c.path, c.guid)
 	if err != nil {
 		c.giveUp(err)
 		return false
 	}
-	c.file = f
-	c.entries, c.slots, c.sealers = map[name]entry{}, map[uint32]*slot{}, map[origin]*sealer{}
-	end, err := scan(f, size, c.take)
-	if err == nil && end < size {
-		err = f.Truncate(end) // a write was cut off, or the file is damaged
+	c.file, c.size = f, size
+	c.sealers = map[origin]*sealer{}
+	return true
+}
+
+// load reads what is in the file. c.mu is held.
+func (c *Cache) load() bool {
+	if !c.ready() || c.loaded {
+		return !c.broken
+	}
+	if c.flush(); c.broken {
+		return false
+	}
+	c.loaded = true
+	c.entries, c.slots = map[name]entry{}, map[uint64]*slot{}
+	end, err := scan(c.file, c.size, c.take)
+	if err == nil && end < c.size {
+		// A write was cut off, or the file is damaged. What was sealed behind that is lost,
+		// and so are slots that would be sealed with again.
+		clear(c.sealers)
+		err = c.file.Truncate(end)
 	}
 	if err != nil {
 		c.giveUp(err)
@@ -140,11 +152,11 @@ func (c *Cache) ready() bool {
 // take notes a record of the file.
 func (c *Cache) take(kind byte, p place, body []byte) bool {
 	if kind == entryRecord {
-		number := binary.BigEndian.Uint32(body)
+		number := binary.BigEndian.Uint64(body)
 		if c.slots[number] == nil {
 			return false
 		}
-		c.put(name(body[12:entryHead]), entry{p, number})
+		c.put(name(body[16:entryHead]), entry{p, number})
 		return true
 	}
 	s, ok := parseSlot(body)
@@ -152,11 +164,13 @@ func (c *Cache) take(kind byte, p place, body []byte) bool {
 		return false
 	}
 	c.slots[s.number] = s
-	c.next = max(c.next, s.number+1)
 	return true
 }
 
 func (c *Cache) put(n name, e entry) {
+	if !c.loaded {
+		return // it will be found in the file
+	}
 	if old, ok := c.entries[n]; ok {
 		c.dead += int64(old.size) + recordHead
 	}
@@ -217,22 +231,24 @@ func (c *Cache) store(n name, private *dcrypt.PrivateKey, public *dcrypt.PublicK
 	}
 	s := c.sealers[from]
 	if s == nil {
-		if len(c.slots) == maxSlots {
+		if len(c.slots) >= maxSlots {
 			return
 		}
 		var sl *slot
 		var err error
-		if sl, s, err = newSlot(c.next, c.guid, private, public); err != nil {
+		if sl, s, err = newSlot(c.guid, private, public); err != nil {
 			return // a key that was destroyed meanwhile
 		}
-		c.next++
-		c.slots[sl.number], c.sealers[from] = sl, s
+		if c.loaded {
+			c.slots[sl.number] = sl
+		}
+		c.sealers[from] = s
 		c.tail = sl.append(c.tail)
 	}
 	size := entryHead + len(value) + tagSize
 	c.tail = appendRecordHead(c.tail, entryRecord, size)
 	c.put(n, entry{place{c.size + int64(len(c.tail)), int32(size)}, s.slot})
-	c.tail = s.seal(c.tail, &c.id, n, value)
+	c.tail = s.seal(c.tail, c.guid, n, value)
 	if len(c.tail) >= flushSize {
 		c.flush()
 		c.shrink()
@@ -243,7 +259,7 @@ func (c *Cache) store(n name, private *dcrypt.PrivateKey, public *dcrypt.PublicK
 func (c *Cache) find(n name) (p place, s *slot, gen int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ready() {
+	if !c.load() {
 		return place{}, nil, 0, false
 	}
 	e, ok := c.entries[n]
@@ -268,7 +284,7 @@ func (c *Cache) read(n name, p place, gen int, buf []byte) int {
 			return 0
 		}
 	}
-	if got < int(p.size) || name(buf[12:entryHead]) != n {
+	if got < int(p.size) || name(buf[16:entryHead]) != n {
 		return 0
 	}
 	return got

@@ -29,7 +29,7 @@ func value(uid mailbox.UID, n int) []byte {
 
 func want(t *testing.T, o *Opener, f Field, uid mailbox.UID, v []byte) {
 	t.Helper()
-	got, ok := o.Get(f, uid)
+	got, ok := o.Get(nil, f, uid)
 	if ok != (v != nil) || !bytes.Equal(got, v) {
 		t.Errorf("field %d of %d: %.60q, %v; want %.60q", f, uid, got, ok, v)
 	}
@@ -38,8 +38,8 @@ func want(t *testing.T, o *Opener, f Field, uid mailbox.UID, v []byte) {
 func TestRoundTrip(t *testing.T) {
 	dir, guid, key := t.TempDir(), mailbox.NewGUID(), newKey(t)
 	keys := dcrypt.KeyList{key}
-	c := Open(dir, guid, 7, Options{})
-	o := c.Opener(keys)
+	c := Open(dir, guid, Options{})
+	o := c.Opener(keys, 1)
 	const n = 3000
 	for uid := mailbox.UID(1); uid <= n; uid++ {
 		o.Put(Envelope, uid, key.ID(), value(uid, 3))
@@ -73,10 +73,10 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil || len(text) < n*70 || bytes.Contains(text, []byte("secret text")) {
 		t.Fatalf("a file of %d bytes, or one that tells: %v", len(text), err)
 	}
-	c = Open(dir, guid, 7, Options{})
+	c = Open(dir, guid, Options{})
 	defer c.Close()
-	check(c.Opener(keys))
-	want(t, c.Opener(dcrypt.KeyList{newKey(t)}), Envelope, 1, nil)
+	check(c.Opener(keys, 1))
+	want(t, c.Opener(dcrypt.KeyList{newKey(t)}, 1), Envelope, 1, nil)
 }
 
 // TestKeyData: who delivers has the public key alone; who reads turns that into what is cheap to
@@ -84,14 +84,14 @@ func TestRoundTrip(t *testing.T) {
 func TestKeyData(t *testing.T) {
 	dir, guid, key := t.TempDir(), mailbox.NewGUID(), newKey(t)
 	head := func(i int) []byte { return fmt.Appendf(nil, "header of stream %d", i) }
-	c := Open(dir, guid, 1, Options{})
+	c := Open(dir, guid, Options{})
 	for i := range 100 {
 		c.PutKeyData(head(i), key.Public(), fmt.Appendf(nil, "key data %d", i))
 	}
 	c.Close()
 	for range 2 {
-		c = Open(dir, guid, 1, Options{})
-		o := c.Opener(dcrypt.KeyList{key})
+		c = Open(dir, guid, Options{})
+		o := c.Opener(dcrypt.KeyList{key}, 1)
 		for i := range 100 {
 			if got := o.KeyData(head(i)); string(got) != fmt.Sprintf("key data %d", i) {
 				t.Fatalf("key data of %d: %q", i, got)
@@ -107,9 +107,9 @@ func TestKeyData(t *testing.T) {
 		}
 		c.Close()
 	}
-	c = Open(dir, guid, 1, Options{})
+	c = Open(dir, guid, Options{})
 	defer c.Close()
-	if c.Opener(dcrypt.KeyList{newKey(t)}).KeyData(head(1)) != nil {
+	if c.Opener(dcrypt.KeyList{newKey(t)}, 1).KeyData(head(1)) != nil {
 		t.Error("opened by another key")
 	}
 }
@@ -117,24 +117,25 @@ func TestKeyData(t *testing.T) {
 // TestForgedFields: the holder of the public key alone cannot say what a message's envelope is.
 func TestForgedFields(t *testing.T) {
 	key := newKey(t)
-	c := Open(t.TempDir(), mailbox.NewGUID(), 1, Options{})
+	c := Open(t.TempDir(), mailbox.NewGUID(), Options{})
 	defer c.Close()
-	c.store(uidName(Envelope, 1), nil, key.Public(), []byte("forged"))
-	want(t, c.Opener(dcrypt.KeyList{key}), Envelope, 1, nil)
+	c.store(uidName(Envelope, 1, 1), nil, key.Public(), []byte("forged"))
+	want(t, c.Opener(dcrypt.KeyList{key}, 1), Envelope, 1, nil)
 }
 
 // TestMoved: an entry counts for its own mailbox, message and field alone.
 func TestMoved(t *testing.T) {
 	dir, guid, key := t.TempDir(), mailbox.NewGUID(), newKey(t)
 	keys := dcrypt.KeyList{key}
-	c := Open(dir, guid, 1, Options{})
-	o := c.Opener(keys)
+	c := Open(dir, guid, Options{})
+	o := c.Opener(keys, 1)
 	for uid := mailbox.UID(1); uid <= 3; uid++ {
 		o.Put(Envelope, uid, key.ID(), value(uid, 1))
 	}
+	want(t, o, Envelope, 1, value(1, 1))
 	places := map[mailbox.UID]int64{}
 	for n, e := range c.entries {
-		uid, _ := n.uid()
+		_, uid, _ := n.uid()
 		places[uid] = e.at
 	}
 	c.Close()
@@ -144,19 +145,19 @@ func TestMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, change := range map[string]func([]byte){
-		"UID":   func(b []byte) { binary.BigEndian.PutUint32(b[places[2]+13:], 9) },
-		"field": func(b []byte) { b[places[2]+12] = byte(BodyStructure) },
-		"text":  func(b []byte) { b[places[2]+40] ^= 1 },
-		"count": func(b []byte) { b[places[2]+11] ^= 1 },
+		"UID":   func(b []byte) { binary.BigEndian.PutUint32(b[places[2]+21:], 9) },
+		"field": func(b []byte) { b[places[2]+16] = byte(BodyStructure) },
+		"text":  func(b []byte) { b[places[2]+44] ^= 1 },
+		"count": func(b []byte) { b[places[2]+15] ^= 1 },
 	} {
 		changed := bytes.Clone(text)
 		change(changed)
 		os.WriteFile(path, changed, 0o600)
-		c := Open(dir, guid, 1, Options{})
-		o := c.Opener(keys)
+		c := Open(dir, guid, Options{})
+		o := c.Opener(keys, 1)
 		for _, f := range []Field{Envelope, BodyStructure} {
 			for _, uid := range []mailbox.UID{2, 9} {
-				if got, ok := o.Get(f, uid); ok {
+				if got, ok := o.Get(nil, f, uid); ok {
 					t.Errorf("%s changed: field %d of %d is %q", what, f, uid, got)
 				}
 			}
@@ -167,17 +168,17 @@ func TestMoved(t *testing.T) {
 		want(t, o, Envelope, 2, value(2, 2))
 		c.Close()
 	}
-	// The file of another mailbox, and the same one under another UIDVALIDITY.
+	// The file of another mailbox, and the same message under another UIDVALIDITY.
 	os.WriteFile(path, text, 0o600)
 	other := mailbox.NewGUID()
 	copied := bytes.Clone(text)
 	copy(copied[len(magic):], other[:])
 	os.WriteFile(filepath.Join(dir, FileName(other)), copied, 0o600)
-	c = Open(dir, other, 1, Options{})
-	want(t, c.Opener(keys), Envelope, 1, nil)
+	c = Open(dir, other, Options{})
+	want(t, c.Opener(keys, 1), Envelope, 1, nil)
 	c.Close()
-	c = Open(dir, guid, 2, Options{})
-	want(t, c.Opener(keys), Envelope, 1, nil)
+	c = Open(dir, guid, Options{})
+	want(t, c.Opener(keys, 2), Envelope, 1, nil)
 	c.Close()
 }
 
@@ -185,8 +186,8 @@ func TestMoved(t *testing.T) {
 func TestCut(t *testing.T) {
 	dir, guid, key := t.TempDir(), mailbox.NewGUID(), newKey(t)
 	keys := dcrypt.KeyList{key}
-	c := Open(dir, guid, 1, Options{})
-	o := c.Opener(keys)
+	c := Open(dir, guid, Options{})
+	o := c.Opener(keys, 1)
 	for uid := mailbox.UID(1); uid <= 4; uid++ {
 		o.Put(Envelope, uid, key.ID(), value(uid, 1))
 	}
@@ -195,11 +196,11 @@ func TestCut(t *testing.T) {
 	text, _ := os.ReadFile(path)
 	for n := range len(text) {
 		os.WriteFile(path, text[:n], 0o600)
-		c := Open(dir, guid, 1, Options{})
-		o := c.Opener(keys)
+		c := Open(dir, guid, Options{})
+		o := c.Opener(keys, 1)
 		there := 0
 		for uid := mailbox.UID(1); uid <= 4; uid++ {
-			if got, ok := o.Get(Envelope, uid); ok {
+			if got, ok := o.Get(nil, Envelope, uid); ok {
 				there++
 				if !bytes.Equal(got, value(uid, 1)) {
 					t.Fatalf("cut at %d: %q", n, got)
@@ -211,8 +212,8 @@ func TestCut(t *testing.T) {
 		}
 		o.Put(Envelope, 9, key.ID(), value(9, 1))
 		c.Close()
-		c = Open(dir, guid, 1, Options{})
-		want(t, c.Opener(keys), Envelope, 9, value(9, 1))
+		c = Open(dir, guid, Options{})
+		want(t, c.Opener(keys, 1), Envelope, 9, value(9, 1))
 		c.Close()
 	}
 }
@@ -223,8 +224,8 @@ func TestBounds(t *testing.T) {
 	dir, guid, key := t.TempDir(), mailbox.NewGUID(), newKey(t)
 	keys := dcrypt.KeyList{key}
 	const most = 1 << 20
-	c := Open(dir, guid, 1, Options{MaxBytes: most})
-	o := c.Opener(keys)
+	c := Open(dir, guid, Options{MaxBytes: most})
+	o := c.Opener(keys, 1)
 	const n = 20000
 	for uid := mailbox.UID(1); uid <= n; uid++ {
 		o.Put(Envelope, uid, key.ID(), value(uid, 5))
@@ -243,13 +244,13 @@ func TestBounds(t *testing.T) {
 	c.Close()
 
 	guid = mailbox.NewGUID()
-	c = Open(dir, guid, 1, Options{})
-	o = c.Opener(keys)
+	c = Open(dir, guid, Options{})
+	o = c.Opener(keys, 1)
 	for uid := mailbox.UID(1); uid <= n; uid++ {
 		o.Put(Envelope, uid, key.ID(), value(uid, 5))
 	}
 	o.PutKeyData([]byte("header"), key.ID(), []byte("kd"))
-	c.Keep(func(uid mailbox.UID) bool { return uid%100 == 0 })
+	c.Keep(1, func(uid mailbox.UID) bool { return uid%100 == 0 })
 	want(t, o, Envelope, 100, value(100, 5))
 	want(t, o, Envelope, 101, nil)
 	o.Put(Envelope, 101, key.ID(), value(101, 1))
@@ -257,9 +258,9 @@ func TestBounds(t *testing.T) {
 	if info, _ := os.Stat(filepath.Join(dir, FileName(guid))); info.Size() > 100<<10 {
 		t.Errorf("%d bytes for 200 entries", info.Size())
 	}
-	c = Open(dir, guid, 1, Options{})
+	c = Open(dir, guid, Options{})
 	defer c.Close()
-	o = c.Opener(keys)
+	o = c.Opener(keys, 1)
 	want(t, o, Envelope, 100, value(100, 5))
 	want(t, o, Envelope, 101, value(101, 1))
 	if string(o.KeyData([]byte("header"))) != "kd" {
@@ -272,8 +273,8 @@ func TestUnusable(t *testing.T) {
 	key := newKey(t)
 	path := filepath.Join(t.TempDir(), "file")
 	os.WriteFile(path, nil, 0o600)
-	c := Open(path, mailbox.NewGUID(), 1, Options{})
-	o := c.Opener(dcrypt.KeyList{key})
+	c := Open(path, mailbox.NewGUID(), Options{})
+	o := c.Opener(dcrypt.KeyList{key}, 1)
 	o.Put(Envelope, 1, key.ID(), []byte("x"))
 	want(t, o, Envelope, 1, nil)
 	c.PutKeyData([]byte("h"), key.Public(), []byte("kd"))
@@ -290,8 +291,8 @@ func FuzzFile(f *testing.F) {
 		f.Fatal(err)
 	}
 	dir := f.TempDir()
-	c := Open(dir, guid, 1, Options{})
-	o := c.Opener(dcrypt.KeyList{key})
+	c := Open(dir, guid, Options{})
+	o := c.Opener(dcrypt.KeyList{key}, 1)
 	o.Put(Envelope, 1, key.ID(), []byte("x"))
 	c.PutKeyData([]byte("h"), key.Public(), []byte("kd"))
 	c.Close()
@@ -301,14 +302,14 @@ func FuzzFile(f *testing.F) {
 	}
 	f.Add(text[fileHead:])
 	f.Add([]byte{})
-	f.Add([]byte{2, 0, 0, 45})
+	f.Add([]byte{2, 0, 0, 49})
 	f.Fuzz(func(t *testing.T, records []byte) {
 		dir := t.TempDir()
 		os.WriteFile(filepath.Join(dir, FileName(guid)), append(bytes.Clone(text[:fileHead]), records...), 0o600)
-		c := Open(dir, guid, 1, Options{})
+		c := Open(dir, guid, Options{})
 		defer c.Close()
-		o := c.Opener(dcrypt.KeyList{key})
-		if got, ok := o.Get(Envelope, 1); ok && string(got) != "x" {
+		o := c.Opener(dcrypt.KeyList{key}, 1)
+		if got, ok := o.Get(nil, Envelope, 1); ok && string(got) != "x" {
 			t.Fatalf("%q", got)
 		}
 		o.Put(Envelope, 2, key.ID(), []byte("y"))
@@ -321,9 +322,9 @@ func FuzzFile(f *testing.F) {
 
 func BenchmarkGet(b *testing.B) {
 	dir, guid, key := b.TempDir(), mailbox.NewGUID(), newKey(b)
-	c := Open(dir, guid, 1, Options{})
+	c := Open(dir, guid, Options{})
 	defer c.Close()
-	o := c.Opener(dcrypt.KeyList{key})
+	o := c.Opener(dcrypt.KeyList{key}, 1)
 	v := make([]byte, 300)
 	rand.Read(v)
 	const n = 10000
@@ -335,7 +336,7 @@ func BenchmarkGet(b *testing.B) {
 	uid := mailbox.UID(0)
 	for b.Loop() {
 		uid = uid%n + 1
-		if _, ok := o.Get(Envelope, uid); !ok {
+		if _, ok := o.Get(nil, Envelope, uid); !ok {
 			b.Fatal(uid)
 		}
 	}
@@ -343,9 +344,9 @@ func BenchmarkGet(b *testing.B) {
 
 func BenchmarkPut(b *testing.B) {
 	key := newKey(b)
-	c := Open(b.TempDir(), mailbox.NewGUID(), 1, Options{})
+	c := Open(b.TempDir(), mailbox.NewGUID(), Options{})
 	defer c.Close()
-	o := c.Opener(dcrypt.KeyList{key})
+	o := c.Opener(dcrypt.KeyList{key}, 1)
 	v := make([]byte, 300)
 	b.ReportAllocs()
 	uid := mailbox.UID(0)

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"mailcrypt/mailbox"
@@ -16,10 +14,10 @@ import (
 
 const (
 	magic      = "MCSC\x01\x00\x00\x00"
-	fileHead   = len(magic) + 20 // magic, GUID, UIDVALIDITY
+	fileHead   = len(magic) + len(mailbox.GUID{})
 	recordHead = 4
-	slotHead   = 4 + 1 + 32 + 16
-	entryHead  = 4 + 8 + len(name{})
+	slotHead   = 8 + 1 + 32 + 16
+	entryHead  = 8 + 8 + len(name{})
 	tagSize    = 16
 
 	slotRecord  = 1
@@ -34,15 +32,16 @@ const (
 // A name is a field and what it is of.
 type name [17]byte
 
-func uidName(f Field, uid mailbox.UID) (n name) {
+func uidName(f Field, validity uint32, uid mailbox.UID) (n name) {
 	n[0] = byte(f)
-	binary.BigEndian.PutUint32(n[1:], uint32(uid))
+	binary.BigEndian.PutUint32(n[1:], validity)
+	binary.BigEndian.PutUint32(n[5:], uint32(uid))
 	return n
 }
 
-// uid is the UID of a name; false where it is the name of key data.
-func (n name) uid() (mailbox.UID, bool) {
-	return mailbox.UID(binary.BigEndian.Uint32(n[1:])), Field(n[0]) != keyData
+// uid is the message of a name; ok is false where it is the name of key data.
+func (n name) uid() (validity uint32, uid mailbox.UID, ok bool) {
+	return binary.BigEndian.Uint32(n[1:]), mailbox.UID(binary.BigEndian.Uint32(n[5:])), Field(n[0]) != keyData
 }
 
 // A place is where an entry's body lies in the file.
@@ -52,17 +51,12 @@ type place struct {
 }
 
 // head is how the file of a mailbox begins.
-func head(id *[20]byte) []byte { return append([]byte(magic), id[:]...) }
+func head(guid mailbox.GUID) []byte { return append([]byte(magic), guid[:]...) }
 
 // openFile opens or makes a file and says how long it is. One that belongs to another
-// mailbox, or to the same under another UIDVALIDITY, is emptied.
-func openFile(path string, id *[20]byte) (*os.File, int64, error) {
+// mailbox is emptied.
+func openFile(path string, guid mailbox.GUID) (*os.File, int64, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-		}
-	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("sealedcache: %w", err)
 	}
@@ -80,13 +74,13 @@ func openFile(path string, id *[20]byte) (*os.File, int64, error) {
 	is := make([]byte, fileHead)
 	if n, err := f.ReadAt(is, 0); err != nil && err != io.EOF {
 		return fail(err)
-	} else if bytes.Equal(is[:n], head(id)) {
+	} else if bytes.Equal(is[:n], head(guid)) {
 		return f, info.Size(), nil
 	}
 	if err := f.Truncate(0); err != nil {
 		return fail(err)
 	}
-	if _, err := f.WriteAt(head(id), 0); err != nil {
+	if _, err := f.WriteAt(head(guid), 0); err != nil {
 		return fail(err)
 	}
 	return f, int64(fileHead), nil
@@ -145,7 +139,7 @@ func appendRecordHead(dst []byte, kind byte, n int) []byte {
 
 func (s *slot) append(dst []byte) []byte {
 	dst = appendRecordHead(dst, slotRecord, slotHead+len(s.enc))
-	dst = binary.BigEndian.AppendUint32(dst, s.number)
+	dst = binary.BigEndian.AppendUint64(dst, s.number)
 	dst = append(dst, s.how)
 	dst = append(dst, s.key[:]...)
 	dst = append(dst, s.salt[:]...)
@@ -153,8 +147,8 @@ func (s *slot) append(dst []byte) []byte {
 }
 
 func parseSlot(b []byte) (*slot, bool) {
-	s := &slot{number: binary.BigEndian.Uint32(b), how: b[4], enc: bytes.Clone(b[slotHead:])}
-	copy(s.key[:], b[5:])
-	copy(s.salt[:], b[37:])
+	s := &slot{number: binary.BigEndian.Uint64(b), how: b[8], enc: bytes.Clone(b[slotHead:])}
+	copy(s.key[:], b[9:])
+	copy(s.salt[:], b[41:])
 	return s, s.how == derived || s.how == encapsulated
 }

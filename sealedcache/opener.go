@@ -3,6 +3,7 @@ package sealedcache
 import (
 	"crypto/cipher"
 	"crypto/sha256"
+	"sync"
 
 	"mailcrypt/dcrypt"
 	"mailcrypt/mailbox"
@@ -12,11 +13,14 @@ import (
 // lie.
 const window = 64 << 10
 
-// An Opener is a login's use of a cache: it opens what the login's keys open. It is for one
-// goroutine at a time.
+// An Opener is a login's use of a cache: it opens what the login's keys open. Its methods may be
+// called concurrently.
 type Opener struct {
-	cache *Cache
-	keys  dcrypt.KeyFinder
+	cache    *Cache
+	keys     dcrypt.KeyFinder
+	validity uint32
+
+	mu    sync.Mutex
 	aeads map[*slot]cipher.AEAD // nil: no key of ours
 
 	plain []byte // the last value
@@ -28,32 +32,40 @@ type Opener struct {
 	next int64
 }
 
-// Opener returns a login's use of the cache. keys must stay usable until Close.
-func (c *Cache) Opener(keys dcrypt.KeyFinder) *Opener {
-	return &Opener{cache: c, keys: keys, aeads: map[*slot]cipher.AEAD{}}
+// Opener returns a login's use of the cache of a mailbox that has this UIDVALIDITY. keys must
+// stay usable until Close.
+func (c *Cache) Opener(keys dcrypt.KeyFinder, validity uint32) *Opener {
+	return &Opener{cache: c, keys: keys, validity: validity, aeads: map[*slot]cipher.AEAD{}}
 }
 
 // Close forgets the keys and what was opened.
 func (o *Opener) Close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	clear(o.plain)
 	o.aeads, o.plain, o.buf, o.have = nil, nil, nil, 0
 }
 
-// Get returns what is kept of a field of a message. It is valid until the next use of the
-// Opener.
-func (o *Opener) Get(f Field, uid mailbox.UID) ([]byte, bool) {
-	value, by := o.get(uidName(f, uid))
-	return value, by != nil
+// Get appends what is kept of a field of a message to dst; ok is false where nothing is.
+func (o *Opener) Get(dst []byte, f Field, uid mailbox.UID) (_ []byte, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	value, by := o.get(uidName(f, o.validity, uid))
+	return append(dst, value...), by != nil
 }
 
 // Put keeps a field of a message that the key opens.
 func (o *Opener) Put(f Field, uid mailbox.UID, key dcrypt.KeyID, value []byte) {
-	o.put(uidName(f, uid), key, value)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.put(uidName(f, o.validity, uid), key, value)
 }
 
 // KeyData returns the key data of the stream with a header; nil where they are not kept. They are
 // the caller's, who clears them and believes them no more than the message's tag proves.
 func (o *Opener) KeyData(header []byte) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	n := keyDataName(header)
 	value, by := o.get(n)
 	if by == nil {
@@ -69,6 +81,8 @@ func (o *Opener) KeyData(header []byte) []byte {
 
 // PutKeyData keeps the key data of the stream with a header, which the key opens.
 func (o *Opener) PutKeyData(header []byte, key dcrypt.KeyID, kd []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.put(keyDataName(header), key, kd)
 }
 
@@ -107,7 +121,7 @@ func (o *Opener) get(n name) ([]byte, *slot) {
 		return nil, nil
 	}
 	clear(o.plain)
-	value, err := unseal(o.plain[:0], aead, &o.cache.id, body)
+	value, err := unseal(o.plain[:0], aead, o.cache.guid, body)
 	if err != nil {
 		o.cache.forget(n)
 		return nil, nil
@@ -125,7 +139,7 @@ func (o *Opener) body(n name) ([]byte, *slot) {
 	from := p.at - o.at
 	if gen == o.gen && from >= 0 && from+int64(p.size) <= int64(o.have) {
 		o.next = p.at + int64(p.size)
-		if body := o.buf[from : from+int64(p.size)]; name(body[12:entryHead]) == n {
+		if body := o.buf[from : from+int64(p.size)]; name(body[16:entryHead]) == n {
 			return body, s
 		}
 		return nil, nil

@@ -26,7 +26,7 @@ const (
 
 // A slot says where the key of some entries comes from.
 type slot struct {
-	number uint32
+	number uint64
 	how    byte
 	key    dcrypt.KeyID
 	salt   [16]byte
@@ -36,16 +36,19 @@ type slot struct {
 // A sealer seals entries under one slot. Its count never repeats: a slot is used by the
 // process that has made it, and by one sealer.
 type sealer struct {
-	slot  uint32
+	slot  uint64
 	count uint64
 	aead  cipher.AEAD
 }
 
 // newSlot makes a slot to seal with: by the private key, or where that is nil by the public
 // one.
-func newSlot(number uint32, guid mailbox.GUID, private *dcrypt.PrivateKey, public *dcrypt.PublicKey) (*slot, *sealer, error) {
-	s := &slot{number: number, how: derived}
+func newSlot(guid mailbox.GUID, private *dcrypt.PrivateKey, public *dcrypt.PublicKey) (*slot, *sealer, error) {
+	s := &slot{how: derived}
 	_, _ = rand.Read(s.salt[:]) // never fails
+	var number [8]byte
+	_, _ = rand.Read(number[:])
+	s.number = binary.BigEndian.Uint64(number[:])
 	var secret []byte
 	var err error
 	if private != nil {
@@ -63,7 +66,7 @@ func newSlot(number uint32, guid mailbox.GUID, private *dcrypt.PrivateKey, publi
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, &sealer{slot: number, aead: aead}, nil
+	return s, &sealer{slot: s.number, aead: aead}, nil
 }
 
 // open returns what opens a slot's entries.
@@ -98,25 +101,25 @@ func (s *slot) aead(guid mailbox.GUID, secret []byte) (cipher.AEAD, error) {
 }
 
 // seal appends an entry's body to dst.
-func (s *sealer) seal(dst []byte, mailbox *[20]byte, n name, value []byte) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, s.slot)
+func (s *sealer) seal(dst []byte, guid mailbox.GUID, n name, value []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, s.slot)
 	dst = binary.BigEndian.AppendUint64(dst, s.count)
 	dst = append(dst, n[:]...)
 	var nonce [12]byte
 	binary.BigEndian.PutUint64(nonce[4:], s.count)
 	s.count++
-	return s.aead.Seal(dst, nonce[:], value, additional(mailbox, n))
+	return s.aead.Seal(dst, nonce[:], value, additional(guid, n))
 }
 
 // unseal opens the body of an entry and appends the value to dst.
-func unseal(dst []byte, aead cipher.AEAD, mailbox *[20]byte, body []byte) ([]byte, error) {
+func unseal(dst []byte, aead cipher.AEAD, guid mailbox.GUID, body []byte) ([]byte, error) {
 	var nonce [12]byte
-	copy(nonce[4:], body[4:12])
-	n := name(body[12:entryHead])
+	copy(nonce[4:], body[8:16])
+	n := name(body[16:entryHead])
 	sealed := body[entryHead:]
-	return aead.Open(dst, nonce[:], sealed, additional(mailbox, n))
+	return aead.Open(dst, nonce[:], sealed, additional(guid, n))
 }
 
-func additional(mailbox *[20]byte, n name) []byte {
-	return append(append(make([]byte, 0, 20+len(n)), mailbox[:]...), n[:]...)
+func additional(guid mailbox.GUID, n name) []byte {
+	return append(append(make([]byte, 0, len(guid)+len(n)), guid[:]...), n[:]...)
 }

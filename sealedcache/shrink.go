@@ -13,16 +13,16 @@ import (
 // minDead is how many bytes of replaced entries are not worth a new file.
 const minDead = 1 << 20
 
-// Keep drops the entries of all messages but those that keep names: the others were
-// expunged. Key data stay, for a copy may need them, until the file is too large.
-func (c *Cache) Keep(keep func(mailbox.UID) bool) {
+// Keep drops the entries of all messages but those that keep names under this UIDVALIDITY:
+// the others were expunged. Key data stay, for a copy may need them, until the file is too large.
+func (c *Cache) Keep(validity uint32, keep func(mailbox.UID) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ready() {
+	if !c.load() {
 		return
 	}
 	for n, e := range c.entries {
-		if uid, ok := n.uid(); ok && !keep(uid) {
+		if v, uid, ok := n.uid(); ok && (v != validity || !keep(uid)) {
 			c.dead += int64(e.size) + recordHead
 			delete(c.entries, n)
 		}
@@ -35,6 +35,9 @@ func (c *Cache) Keep(keep func(mailbox.UID) bool) {
 // outstanding. c.mu is held.
 func (c *Cache) shrink() {
 	large := c.size > c.o.MaxBytes
+	if large && !c.load() {
+		return
+	}
 	if c.broken || !large && (c.dead < minDead || c.dead < c.size/2) {
 		return
 	}
@@ -64,14 +67,14 @@ func (c *Cache) rewrite(list []name) error {
 		return err
 	}
 	w := bufio.NewWriterSize(f, flushSize)
-	entries, slots := make(map[name]entry, len(list)), map[uint32]*slot{}
+	entries, slots := make(map[name]entry, len(list)), map[uint64]*slot{}
 	size := int64(fileHead)
 	write := func(b []byte) {
 		size += int64(len(b))
 		_, _ = w.Write(b) // Flush tells
 	}
-	_, _ = w.Write(head(&c.id))
-	use := func(number uint32) {
+	_, _ = w.Write(head(c.guid))
+	use := func(number uint64) {
 		if s := c.slots[number]; slots[number] == nil {
 			slots[number] = s
 			write(s.append(nil))

@@ -34,7 +34,7 @@ func (s *Store) Append(ctx context.Context, info mailbox.SaveInfo, to *dcrypt.Pu
 	}()
 	var below io.Writer = a.file
 	if o.Version != 0 {
-		enc, err := dcrypt.NewWriter(below, to, dcrypt.WriterOptions{Version: o.Version, Rounds: o.Rounds})
+		enc, err := dcrypt.NewWriter(below, to, dcrypt.WriterOptions{Version: o.Version, Rounds: o.Rounds, KeyData: o.KeyData})
 		if err != nil {
 			return nil, fmt.Errorf("storage: saving: %w", err)
 		}

@@ -43,6 +43,9 @@ type Options struct {
 	Version int
 	// Rounds is the PBKDF2 count that protects the message key; 0 is dcrypt's default.
 	Rounds int
+	// KeyData, where set, is told header and key data of the encrypted stream as it begins
+	// (dcrypt.WriterOptions).
+	KeyData func(header, kd []byte)
 	// MaxSize is the largest message in bytes with CRLF line ends; 0 is no limit.
 	MaxSize int64
 	// Admit, where set, is asked by Commit and CommitAll whether so many messages, of these

@@ -138,7 +138,9 @@ func (w *world) serve(t testing.TB) {
 	t.Helper()
 	w.registry = account.NewRegistry(account.Options{Defaults: account.Defaults{
 		MailLocation: "maildir:~/Maildir", AttributeDict: "file:~/attributes", Separator: "/", Folders: roles,
-		Crypt: map[string]string{"save_version": "0"},
+		SealedCache: 1 << 20,
+		// What is there is in clear, and what scripts save is encrypted.
+		Crypt: map[string]string{"save_version": "2", "curve": "prime256v1"},
 	}})
 	w.server = imapd.NewServer(imapd.Options{Authenticator: w, Timeouts: imapd.Timeouts{AuthDelay: time.Millisecond}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -150,7 +150,7 @@ func (s *System) Close() error {
 func Defaults(c *config.Config) (account.Defaults, error) {
 	d := account.Defaults{
 		MailHome: c.MailHome, MailLocation: c.MailLocation, AttributeDict: c.AttributeDict,
-		Separator: c.Namespace.Separator, Crypt: c.Crypt, AppendLimit: c.IMAP.AppendLimit, Quota: c.Quota, Mdbox: c.Mdbox, Metadata: c.IMAP.Metadata,
+		Separator: c.Namespace.Separator, Crypt: c.Crypt, AppendLimit: c.IMAP.AppendLimit, SealedCache: c.SealedCache, Quota: c.Quota, Mdbox: c.Mdbox, Metadata: c.IMAP.Metadata,
 	}
 	if d.AppendLimit == 0 {
 		d.AppendLimit = c.LMTP.MessageSizeLimit

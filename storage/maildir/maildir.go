@@ -181,21 +181,28 @@ func (h *Hierarchy) db() *index.DB {
 	if h.index != nil {
 		return h.index
 	}
-	path := filepath.Join(h.loc.Root, index.FileName)
-	switch h.loc.Index {
-	case "":
-	case "MEMORY":
-		path = ""
-	default:
-		path = filepath.Join(h.loc.Index, index.FileName)
-	}
-	if path != "" {
+	path := ""
+	if dir := h.IndexDir(); dir != "" {
+		path = filepath.Join(dir, index.FileName)
 		if err := h.mkdirAll(filepath.Dir(path)); err != nil {
 			h.log.Warn("maildir: making index directory", "error", err)
 		}
 	}
 	h.index = index.Open(path, h.cache)
 	return h.index
+}
+
+// IndexDir is the directory of the index, which is made when a mailbox is first used; "" where
+// the index is kept in memory. Files of caches may lie there, under names that begin with
+// "mailcryptd.".
+func (h *Hierarchy) IndexDir() string {
+	switch h.loc.Index {
+	case "":
+		return h.loc.Root
+	case "MEMORY":
+		return ""
+	}
+	return h.loc.Index
 }
 
 // Separator joins the levels of names.

@@ -158,6 +158,10 @@ func prepare(l Location, o Options) (_ *Hierarchy, err error) {
 	return h, nil
 }
 
+// IndexDir is the directory of the catalog. Files of caches may lie there, under names that begin
+// with "mailcryptd.".
+func (h *Hierarchy) IndexDir() string { return h.loc.indexDir() }
+
 // Separator joins the levels of names.
 func (h *Hierarchy) Separator() byte { return h.sep }
 

@@ -1,0 +1,114 @@
+package account
+
+import (
+	"log/slog"
+	"sync"
+
+	"mailcrypt/dcrypt"
+	"mailcrypt/keys"
+	"mailcrypt/mailbox"
+	"mailcrypt/sealedcache"
+	"mailcrypt/storage"
+)
+
+// maxCaches is how many caches that nobody uses stay open for an account.
+const maxCaches = 16
+
+// caches are the sealed caches of an account's mailboxes, in the directory of its index.
+type caches struct {
+	log *slog.Logger
+	dir string // "" where nothing is kept
+
+	mu   sync.Mutex
+	open map[mailbox.GUID]*openCache
+}
+
+type openCache struct {
+	*sealedcache.Cache
+	users int
+}
+
+// get returns a mailbox's cache; nil where none is kept. The caller gives it back by put.
+func (cs *caches) get(guid mailbox.GUID, size int64) *sealedcache.Cache {
+	if cs.dir == "" || size == 0 {
+		return nil
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.open[guid]
+	if c == nil {
+		if cs.open == nil {
+			cs.open = map[mailbox.GUID]*openCache{}
+		}
+		cs.trim()
+		c = &openCache{Cache: sealedcache.Open(cs.dir, guid, sealedcache.Options{MaxBytes: size, Logger: cs.log})}
+		cs.open[guid] = c
+	}
+	c.users++
+	return c.Cache
+}
+
+// trim closes what nobody uses where that is too much.
+func (cs *caches) trim() {
+	for guid, c := range cs.open {
+		if len(cs.open) < maxCaches {
+			return
+		}
+		if c.users == 0 {
+			cs.drop(guid, c)
+		}
+	}
+}
+
+func (cs *caches) drop(guid mailbox.GUID, c *openCache) {
+	delete(cs.open, guid)
+	if err := c.Close(); err != nil {
+		cs.log.Warn("closing a sealed cache", "err", err)
+	}
+}
+
+// put gives a cache back. What was learned is written then.
+func (cs *caches) put(guid mailbox.GUID) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.open[guid]; c != nil {
+		c.users--
+		c.Flush()
+	}
+}
+
+// remove forgets a mailbox that was deleted.
+func (cs *caches) remove(guid mailbox.GUID) {
+	if cs.dir == "" {
+		return
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.open[guid]; c != nil {
+		cs.drop(guid, c)
+	}
+	sealedcache.Remove(cs.dir, guid)
+}
+
+func (cs *caches) close() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for guid, c := range cs.open {
+		cs.drop(guid, c)
+	}
+}
+
+// A sealedReader finds private keys in a login's ring, and key data in the cache first.
+type sealedReader struct {
+	*keys.Ring
+	*sealedcache.Opener
+}
+
+var _ dcrypt.KeyDataKeeper = sealedReader{}
+
+// remember makes an appender keep the key data of what it writes to a public key.
+func remember(c *sealedcache.Cache, to *dcrypt.PublicKey, o *storage.Options) {
+	if c != nil && to != nil {
+		o.KeyData = func(header, kd []byte) { c.PutKeyData(header, to, kd) }
+	}
+}
