@@ -40,7 +40,7 @@ type killWorld struct {
 	dictURI string
 	fields  string // of the user, beside the secret
 	mails   map[string][]byte
-	aged    map[string]bool   // locks that a killed process has left: whoever wants one next removes it
+	aged    map[string]bool   // what a killed process has left: who next wants the lock, or replaces the file, removes it
 	vars    map[string]string // what $NAME stands for in arguments and fields
 }
 
@@ -306,7 +306,7 @@ func (w *killWorld) age(t *testing.T) {
 			os.Remove(p)
 			return nil
 		}
-		w.aged[p] = isLock
+		w.aged[p] = true
 		os.Chtimes(p, then, then)
 		return nil
 	})
