@@ -31,6 +31,7 @@ type PublicKey struct {
 	rsa   *rsa.PublicKey
 	id    KeyID
 	oldID KeyID
+	hot   hotKey
 }
 
 // newPublic takes a point that decodePoint or private returned.

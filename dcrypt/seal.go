@@ -153,7 +153,11 @@ func (k *PublicKey) agreeEphemeral() (ephemeral, shared []byte, err error) {
 	}
 	defer clear(scalar)
 	defer agree.clear()
-	shared, err = agree.shared(k.point)
+	if t := k.table(); t != nil {
+		shared, err = t.x(scalar)
+	} else {
+		shared, err = agree.shared(k.point)
+	}
 	if err != nil {
 		return nil, nil, badKey("public key is of low order")
 	}

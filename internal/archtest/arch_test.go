@@ -71,6 +71,7 @@ var walls = map[string][]string{
 	"github.com/klauspost":        {"compress"},
 	"github.com/pierrec":          {"compress"},
 	"github.com/cloudflare/circl": {"dcrypt"},
+	"filippo.io/nistec":           {"dcrypt"},
 	// Their parsers have a history of quadratic time on hostile mail.
 	"net/mail":       {},
 	"mime/multipart": {},
