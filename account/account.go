@@ -110,6 +110,7 @@ type account struct {
 	ledger   ledger
 	changing atomic.Int32 // password changes under way
 	caches   caches
+	publics  keys.PublicKeys
 }
 
 // open returns the user's account, opening it if need be; the caller calls release.
@@ -241,6 +242,7 @@ func (r *Registry) Close() error {
 // keysFor returns the user's keys under the given settings.
 func (a *account) keysFor(s Settings) *keys.Keys {
 	k := keys.New(a.dict, a.inbox, s.Keys, a.reg.log.With("user", s.User))
+	k.Publics = &a.publics
 	k.LeavePending = func() bool { return a.changing.Load() > 0 }
 	return k
 }

@@ -24,7 +24,7 @@ func (k *Keys) PublicKey(ctx context.Context, folder mailbox.GUID, secret Secret
 	var pub *dcrypt.PublicKey
 	var active []byte
 	err := k.dict.View(ctx, func(r attrdict.Reader) (err error) {
-		pub, active, err = activeKey(r, folderLevel(folder))
+		pub, active, err = activeKeyBy(r, folderLevel(folder), k.Publics.parse)
 		return err
 	})
 	if errors.Is(err, ErrBadKey) && !c.NoUserKey {

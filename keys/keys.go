@@ -140,6 +140,9 @@ type Keys struct {
 	// a login with the new password leaves it alone.
 	LeavePending func() bool
 
+	// Publics, where set, are shared with others who use the same user's keys.
+	Publics *PublicKeys
+
 	mu     sync.Mutex
 	config Config
 }
@@ -187,6 +190,11 @@ func get(r attrdict.Reader, name string) ([]byte, error) {
 // activeKey reads the active public key of a level and checks it against its id. All
 // nil where there is none, be it that active names one that is not there.
 func activeKey(r attrdict.Reader, l level) (*dcrypt.PublicKey, []byte, error) {
+	return activeKeyBy(r, l, dcrypt.ParsePublicKey)
+}
+
+// activeKeyBy is activeKey for who has read the key's text before.
+func activeKeyBy(r attrdict.Reader, l level, parse func([]byte) (*dcrypt.PublicKey, error)) (*dcrypt.PublicKey, []byte, error) {
 	active, err := get(r, l.active())
 	if err != nil || active == nil {
 		return nil, nil, err
@@ -200,7 +208,7 @@ func activeKey(r attrdict.Reader, l level) (*dcrypt.PublicKey, []byte, error) {
 	if err != nil || text == nil {
 		return nil, active, err
 	}
-	pub, err := dcrypt.ParsePublicKey(text)
+	pub, err := parse(text)
 	if err != nil {
 		return nil, active, fmt.Errorf("%w: %s: %w", ErrBadKey, l.public(id.String()), err)
 	}
