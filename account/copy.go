@@ -71,29 +71,14 @@ func (m *Mailbox) copyTo(ctx context.Context, uids []mailbox.UID, target *Mailbo
 			return result, errExpunged(uid)
 		}
 	}
-	carried := map[dcrypt.KeyID]bool{}
+	c := &copying{m: m, target: target, room: room, all: all, result: &result, carried: map[dcrypt.KeyID]bool{}}
 	for _, uid := range uids {
-		if err := ctx.Err(); err != nil {
+		if err := c.add(ctx, uid); err != nil {
 			return result, err
 		}
-		msg, err := m.backend.Stat(ctx, uid)
-		var made mailbox.UID
-		if err == nil {
-			info := mailbox.SaveInfo{Received: msg.Received, Flags: msg.Flags, GUID: msg.GUID, NeedUID: true}
-			made, err = m.copyOne(ctx, msg, target, info, carried)
-		}
-		if errors.Is(err, mailbox.ErrNotFound) && m.expunged(ctx, uid) {
-			if !all {
-				continue
-			}
-			err = errExpunged(uid)
-		}
-		if err != nil {
-			return result, err
-		}
-		result.From = append(result.From, uid)
-		result.To = append(result.To, made)
-		room.landed(copyUsage(msg))
+	}
+	if err := c.flush(ctx); err != nil {
+		return result, err
 	}
 	result.UIDValidity = target.backend.View().UIDValidity
 	return result, nil
@@ -109,27 +94,6 @@ func (m *Mailbox) expunged(ctx context.Context, uid mailbox.UID) bool {
 	return errors.Is(err, mailbox.ErrNotFound)
 }
 
-// copyOne copies one message; carried are the keys that the target has already got.
-func (m *Mailbox) copyOne(ctx context.Context, msg mailbox.Message, target *Mailbox, info mailbox.SaveInfo, carried map[dcrypt.KeyID]bool) (mailbox.UID, error) {
-	header, err := m.header(ctx, msg)
-	if err != nil {
-		return 0, err
-	}
-	// As it is stored: what is wanted encrypted and is; what is wanted in clear and is, or
-	// cannot be read.
-	link := header.encrypted
-	if m.login.set.Store.Version == 0 {
-		link = !header.encrypted || !m.readable(ctx, msg.UID)
-	}
-	if link {
-		made, err := m.link(ctx, msg.UID, target, info, header, carried)
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return made, err
-		}
-	}
-	return m.resave(ctx, msg.UID, target, info)
-}
-
 // readable reports whether the login can read a message.
 func (m *Mailbox) readable(ctx context.Context, uid mailbox.UID) bool {
 	msg, err := m.Read(ctx, uid)
@@ -138,21 +102,6 @@ func (m *Mailbox) readable(ctx context.Context, uid mailbox.UID) bool {
 	}
 	msg.Close()
 	return true
-}
-
-// link carries the message's keys to the target and shares the stored bytes with it.
-func (m *Mailbox) link(ctx context.Context, uid mailbox.UID, target *Mailbox, info mailbox.SaveInfo, header streamHeader, carried map[dcrypt.KeyID]bool) (mailbox.UID, error) {
-	for _, to := range header.recipients {
-		if carried[to.ID] {
-			continue
-		}
-		// The record comes before the message that needs it.
-		if err := m.login.keys.CarryKey(ctx, to.ID, target.backend.GUID()); err != nil {
-			return 0, err
-		}
-		carried[to.ID] = true
-	}
-	return target.store.Link(ctx, m.store, uid, info)
 }
 
 // A streamHeader is what copying needs to know of a stored message.

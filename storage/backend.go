@@ -75,6 +75,14 @@ type Linker interface {
 	Link(ctx context.Context, from Backend, uid mailbox.UID, info mailbox.SaveInfo) (mailbox.UID, error)
 }
 
+// A GroupLinker is a Linker that can take several messages at once, which costs little more
+// than one.
+type GroupLinker interface {
+	// LinkAll is Link for several messages, all or none. The UIDs are in the order of the
+	// messages and ascend.
+	LinkAll(ctx context.Context, from Backend, uids []mailbox.UID, infos []mailbox.SaveInfo) ([]mailbox.UID, error)
+}
+
 // A Finisher is a Pending that can be made durable before it is shown.
 type Finisher interface {
 	// Finish makes what was written durable and closes what is open for it. All that is

@@ -23,6 +23,7 @@ type Mailbox struct {
 var (
 	_ storage.Backend        = (*Mailbox)(nil)
 	_ storage.Linker         = (*Mailbox)(nil)
+	_ storage.GroupLinker    = (*Mailbox)(nil)
 	_ storage.GroupCommitter = (*Mailbox)(nil)
 	_ storage.Finisher       = (*pending)(nil)
 )
