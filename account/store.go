@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"mailcrypt/attrdict"
 	"mailcrypt/storage"
 	"mailcrypt/storage/maildir"
 	"mailcrypt/storage/mdbox"
@@ -37,16 +38,25 @@ func (a *account) openStore(ctx context.Context, s Settings) (storage.Hierarchy,
 		}
 		return maildir.Open(location, maildir.Options{Logger: log, Watcher: a.reg.watcher, Separator: separator})
 	}
-	location, err := mdbox.ParseLocation(s.MailLocation, s.Home)
+	location, o, err := a.reg.mdboxOptions(s, a.dict)
 	if err != nil {
 		return nil, err
 	}
-	o := mdbox.Options{Separator: separator, Logger: log, RotateSize: s.Mdbox.RotateSize,
-		RotateInterval: s.Mdbox.RotateInterval, Preallocate: s.Mdbox.Preallocate}
-	if s.AttributeDict != "" {
-		o.Identities = newIdentities(a.dict, location.Root)
-	}
 	return a.reg.stores.get(ctx, location, o)
+}
+
+// mdboxOptions say where a user's mdbox store is and how it is opened.
+func (r *Registry) mdboxOptions(s Settings, dict attrdict.Dict) (mdbox.Location, mdbox.Options, error) {
+	location, err := mdbox.ParseLocation(s.MailLocation, s.Home)
+	o := mdbox.Options{Logger: r.log.With("user", s.User), RotateSize: s.Mdbox.RotateSize,
+		RotateInterval: s.Mdbox.RotateInterval, Preallocate: s.Mdbox.Preallocate}
+	if s.Separator != "" {
+		o.Separator = s.Separator[0]
+	}
+	if s.AttributeDict != "" {
+		o.Identities = newIdentities(dict, location.Root)
+	}
+	return location, o, err
 }
 
 // stores are the open mdbox stores of a registry. A store can be open only once, and two

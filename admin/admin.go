@@ -59,6 +59,15 @@ type Service interface {
 	// it is read, and not before all of it was verified; the result comes when all is written.
 	// Before ErrNeedPassword and ErrPassword nothing has been written. Nothing is changed.
 	Fetch(ctx context.Context, r FetchRequest, w io.Writer) (FetchResult, error)
+	// Purge gives back the space of expunged messages of an mdbox store. Its files may be in use.
+	Purge(ctx context.Context, r PurgeRequest) (MoveResult, error)
+	// AltMove moves messages of an mdbox store into its alternative directory, or back, and
+	// purges the files that they were in.
+	AltMove(ctx context.Context, r AltMoveRequest) (MoveResult, error)
+	// StoreStat says what is in an mdbox store. It changes nothing.
+	StoreStat(ctx context.Context, r StoreStatRequest) (StoreStatResult, error)
+	// Resync makes the catalog of an mdbox store anew from its messages.
+	Resync(ctx context.Context, r ResyncRequest) (ResyncResult, error)
 	// ListUsers names the users.
 	ListUsers(ctx context.Context, r ListUsersRequest) (ListUsersResult, error)
 	// Who lists the sessions of the daemon.

@@ -239,6 +239,26 @@ func (c *Client) Check(ctx context.Context, r CheckRequest) (CheckResult, error)
 	return remote[CheckResult](ctx, c, "Check", r)
 }
 
+// Purge implements Service.
+func (c *Client) Purge(ctx context.Context, r PurgeRequest) (MoveResult, error) {
+	return remote[MoveResult](ctx, c, "Purge", r)
+}
+
+// AltMove implements Service.
+func (c *Client) AltMove(ctx context.Context, r AltMoveRequest) (MoveResult, error) {
+	return remote[MoveResult](ctx, c, "AltMove", r)
+}
+
+// StoreStat implements Service.
+func (c *Client) StoreStat(ctx context.Context, r StoreStatRequest) (StoreStatResult, error) {
+	return remote[StoreStatResult](ctx, c, "StoreStat", r)
+}
+
+// Resync implements Service.
+func (c *Client) Resync(ctx context.Context, r ResyncRequest) (ResyncResult, error) {
+	return remote[ResyncResult](ctx, c, "Resync", r)
+}
+
 // ListUsers implements Service.
 func (c *Client) ListUsers(ctx context.Context, r ListUsersRequest) (ListUsersResult, error) {
 	return remote[ListUsersResult](ctx, c, "ListUsers", r)

@@ -85,6 +85,14 @@ func do(ctx context.Context, s Service, req request) (any, error) {
 		return call(ctx, req, s.Retire)
 	case "Check":
 		return call(ctx, req, s.Check)
+	case "Purge":
+		return call(ctx, req, s.Purge)
+	case "AltMove":
+		return call(ctx, req, s.AltMove)
+	case "StoreStat":
+		return call(ctx, req, s.StoreStat)
+	case "Resync":
+		return call(ctx, req, s.Resync)
 	case "ListUsers":
 		return call(ctx, req, s.ListUsers)
 	case "Who":

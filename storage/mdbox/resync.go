@@ -153,10 +153,35 @@ func (x *resync) run(ctx context.Context) error {
 	if err := x.place(); err != nil {
 		return err
 	}
-	if x.r.DryRun {
-		return nil
+	if !x.r.DryRun {
+		if err := x.write(ctx); err != nil {
+			return err
+		}
 	}
-	return x.write(ctx)
+	x.publicNames()
+	return nil
+}
+
+// publicNames gives the report names as people know them.
+func (x *resync) publicNames() {
+	public := func(key string) string {
+		if name, ok := x.names.Decode(key); ok {
+			return name
+		}
+		return key
+	}
+	for _, counts := range []*map[string]int{&x.report.Placed, &x.report.Missing} {
+		named := make(map[string]int, len(*counts))
+		for key, n := range *counts {
+			named[public(key)] += n
+		}
+		*counts = named
+	}
+	for _, list := range [][]string{x.report.Created, x.report.NewUIDValidity, x.report.Nameless} {
+		for i := range list {
+			list[i] = public(list[i])
+		}
+	}
 }
 
 // lock keeps others from opening the store, and from rebuilding it at the same time.

@@ -92,7 +92,6 @@ func TestResyncAsDovecot(t *testing.T) {
 		defer h.Close()
 		got := map[string][]string{}
 		for name := range r.Placed {
-			name, _ = h.names().Decode(name)
 			m := rsOpen(t, h, name)
 			v, err := m.Sync(t.Context())
 			if err != nil {
