@@ -32,6 +32,8 @@ type reader struct {
 	root *message.Part
 	head []byte // of the whole message
 	part *decodedPart
+
+	recalled []byte // of usualHeader
 }
 
 // open makes uid the open message.
@@ -153,7 +155,8 @@ func (r *reader) drop() {
 		r.msg.Close()
 	}
 	clear(r.head)
-	*r = reader{box: r.box}
+	clear(r.recalled)
+	*r = reader{box: r.box, recalled: r.recalled[:0]}
 }
 
 // rest drops the open message unless it costs little or is being read in pieces.

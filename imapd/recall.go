@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"bytes"
+	"context"
 	"strings"
 
 	"mailcrypt/mailbox"
@@ -96,13 +97,37 @@ func (f *fetching) recall(v *fetchValue) bool {
 
 // learn puts into the cache what the open message has said.
 func (f *fetching) learn(v *fetchValue) {
-	field, text := v.item.recalled(), v.text
-	if field == sealedcache.Headers {
-		head, err := f.box.reader.topHeader()
-		if err != nil || len(head) >= maxHeader || !bytes.HasSuffix(head, []byte("\n\r\n")) {
-			return // of a header without an end, the fields chosen would end otherwise
-		}
-		text = message.HeaderFields(head, recalledNames, false)
+	if field := v.item.recalled(); field != sealedcache.Headers {
+		f.box.box.Learn(f.box.reader.msg, field, v.text)
+	} else if head, err := f.box.reader.topHeader(); err == nil {
+		f.box.reader.learnHeader(head)
 	}
-	f.box.box.Learn(f.box.reader.msg, field, text)
+}
+
+// learnHeader puts the usual fields of the open message's header into the cache.
+func (r *reader) learnHeader(head []byte) {
+	if len(head) < maxHeader && bytes.HasSuffix(head, []byte("\n\r\n")) {
+		// Of a header without an end, the fields chosen would end otherwise.
+		r.box.Learn(r.msg, sealedcache.Headers, message.HeaderFields(head, recalledNames, false))
+	}
+}
+
+// usualHeader returns a header that has at least the fields of recalledNames: from the cache,
+// or of the message itself. It is valid until the next use of the reader.
+func (r *reader) usualHeader(ctx context.Context, uid mailbox.UID) ([]byte, error) {
+	open := r.msg != nil && r.uid == uid
+	if !open {
+		if head, ok := r.box.Recall(r.recalled[:0], sealedcache.Headers, uid); ok {
+			r.recalled = head
+			return head, nil
+		}
+		if _, err := r.open(ctx, uid); err != nil {
+			return nil, err
+		}
+	}
+	head, err := r.topHeader()
+	if err == nil && !open {
+		r.learnHeader(head)
+	}
+	return head, err
 }

@@ -70,3 +70,41 @@ func TestRecall(t *testing.T) {
 		t.Errorf("%d messages opened", n)
 	}
 }
+
+// TestRecallHeaders: searching, sorting and threading by the usual fields read each message once.
+func TestRecallHeaders(t *testing.T) {
+	f := newFixture(t)
+	for _, subject := range []string{"b", "a", "c"} {
+		f.add("INBOX", "From: x@example.org\r\nSubject: "+subject+"\r\nDate: Mon, 7 Feb 1994 21:52:25 -0800\r\nX-Own: "+subject+"\r\n\r\ntext\r\n")
+	}
+	c := f.selected("INBOX")
+	run := func(command, answer string) int {
+		f.user.mu.Lock()
+		before := f.user.opened
+		f.user.mu.Unlock()
+		c.send("a " + command)
+		if lines := c.until("a "); lines[0] != answer {
+			t.Errorf("%s: %q", command, lines)
+		}
+		f.user.mu.Lock()
+		defer f.user.mu.Unlock()
+		return f.user.opened - before
+	}
+	if n := run("SEARCH SUBJECT c", "* SEARCH 3"); n != 3 {
+		t.Errorf("%d messages opened at first", n)
+	}
+	for _, r := range [][2]string{
+		{"SEARCH SUBJECT c", "* SEARCH 3"},
+		{"SEARCH OR FROM x@example.org SUBJECT a", "* SEARCH 1 2 3"},
+		{"SEARCH SENTON 7-Feb-1994 NOT HEADER Message-ID x", "* SEARCH 1 2 3"},
+		{"SORT (SUBJECT) UTF-8 ALL", "* SORT 2 1 3"},
+		{"THREAD REFERENCES UTF-8 ALL", "* THREAD (1)(2)(3)"},
+	} {
+		if n := run(r[0], r[1]); n != 0 {
+			t.Errorf("%s: %d messages opened", r[0], n)
+		}
+	}
+	if n := run("SEARCH SUBJECT a HEADER X-Own a", "* SEARCH 2"); n != 1 {
+		t.Errorf("%d messages opened for a field that is not kept", n)
+	}
+}

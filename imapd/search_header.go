@@ -19,7 +19,7 @@ type headerKeys struct {
 // headerKeys reads the header of the message that was just found. One that cannot be read
 // has no fields; it is noted and stays in the result.
 func (f *finding) headerKeys() (h headerKeys, err error) {
-	head, err := f.matcher.header()
+	head, err := f.matcher.header(true)
 	if err != nil {
 		return h, f.forgive(err)
 	}

@@ -215,7 +215,7 @@ func (m *matcher) text(k *searchKey) truth {
 		return unknown
 	}
 	if k.kind < keyBody {
-		head, err := m.header()
+		head, err := m.header(k.kind != keyHeader || isRecalled[strings.ToUpper(k.field)])
 		switch {
 		case err != nil:
 			return m.fail(err)
@@ -233,8 +233,11 @@ func (m *matcher) text(k *searchKey) truth {
 	return truthOf(m.finders[k.text].found)
 }
 
-// header returns the message's header, without looking further.
-func (m *matcher) header() ([]byte, error) {
+// header returns the message's header, or where the usual fields are enough, what has those.
+func (m *matcher) header(usual bool) ([]byte, error) {
+	if usual {
+		return m.box.reader.usualHeader(m.ctx, m.msg.UID)
+	}
 	if _, err := m.box.reader.open(m.ctx, m.msg.UID); err != nil {
 		return nil, err
 	}
