@@ -103,12 +103,17 @@ func (o *CatalogOptions) fill() {
 // [Catalog.Sync] asks for it.
 //
 // "commits" counts transactions. Where writing one fails, the count tells whether it is
-// there all the same, written and perhaps not durable: then nothing can be told of the store
-// any more before it is opened again, and every call returns an error.
+// there all the same, written and perhaps not durable. Then another transaction makes it so;
+// where that fails too, nothing can be told of the store any more before it is opened again,
+// and every call returns an error.
+//
+// bbolt's file is sparse. The catalog has the disk set its blocks aside beforehand, and some
+// behind its end, so that messages can be expunged when the disk is full.
 type Catalog struct {
 	path string
 	o    CatalogOptions
 	bolt *bolt.DB
+	room room // guarded by writing
 
 	writing sync.Mutex // held by whoever writes; taken before mu
 	mu      sync.Mutex
@@ -154,6 +159,9 @@ func OpenCatalog(path string, o CatalogOptions) (*Catalog, error) {
 	if err := c.View(func(tx *CatalogTx) error { return tx.check() }); err != nil {
 		abandon(db)
 		return nil, err
+	}
+	if !o.ReadOnly {
+		c.room.open(path)
 	}
 	return c, nil
 }
@@ -280,6 +288,7 @@ func (c *Catalog) Close() error {
 	if was {
 		return nil
 	}
+	c.room.close()
 	if broken != nil {
 		abandon(c.bolt) // it may hold locks for ever
 		return err

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mailcrypt/mailbox"
 )
 
@@ -338,21 +340,25 @@ func TestCatalogFullDisk(t *testing.T) {
 
 // A commit that fails at its end leaves open what is on the disk.
 func TestCatalogUnknown(t *testing.T) {
-	fail := false
+	fails := 0
 	lost := errors.New("the last sync failed")
 	c, path := newCatalog(t, CatalogOptions{Write: func(commit func() error) error {
 		err := commit()
-		if fail && err == nil {
+		if fails > 0 && err == nil {
+			fails--
 			err = lost
 		}
 		return err
 	}})
-	fail = true
+	fails = 1 // then the next sync makes it durable
+	change(t, c, func(tx *CatalogTx) error {
+		return tx.CreateMailbox("Other", Identity{GUID: mailbox.GUID{3}, UIDValidity: 7})
+	})
+	fails = 2
 	create := func(tx *CatalogTx) error { return tx.CreateMailbox("INBOX", Identity{GUID: guid, UIDValidity: 7}) }
 	if err := c.Update(t.Context(), create); !errors.Is(err, ErrCatalogUnknown) || !errors.Is(err, lost) {
 		t.Errorf("Update: %v", err)
 	}
-	fail = false
 	for what, err := range map[string]error{
 		"Update": c.Update(t.Context(), create),
 		"View":   c.View(func(*CatalogTx) error { return nil }),
@@ -461,5 +467,31 @@ func TestCatalogDamage(t *testing.T) {
 	s, err := SalvageCatalog(path, CatalogOptions{})
 	if err != nil || len(s.Maps) != 500 || len(s.Files) != 5 || len(s.Mailboxes) != 1 || len(s.Mailboxes[0].Messages) != 500 || len(s.Lost) > 0 {
 		t.Errorf("salvage of a good catalog: %v, lost %v", err, s.Lost)
+	}
+}
+
+// The blocks of the file are there before they are needed.
+func TestCatalogRoom(t *testing.T) {
+	c, path := newCatalog(t, CatalogOptions{})
+	if err := unix.Fallocate(int(c.room.f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, 1); err != nil {
+		t.Skip("the file system sets no blocks aside: ", err)
+	}
+	change(t, c, func(tx *CatalogTx) error {
+		return tx.CreateMailbox("INBOX", Identity{GUID: guid, UIDValidity: 7})
+	})
+	for i := range uint32(30) {
+		change(t, c, func(tx *CatalogTx) (err error) {
+			for k := range uint32(100) {
+				err = errors.Join(err, addMessage(tx, guid, 1, 16+100*(100*i+k)))
+			}
+			return err
+		})
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		if st.Blocks*512 < st.Size+60<<10 {
+			t.Fatalf("%d bytes have %d blocks", st.Size, st.Blocks)
+		}
 	}
 }

@@ -160,6 +160,7 @@ func (c *Catalog) write(work []*update, dirty map[mailbox.GUID]*late) (err error
 		defer c.mu.Unlock()
 		if err == nil {
 			c.wait = c.o.Delay
+			c.room.reserve()
 			return
 		}
 		for guid, l := range dirty {
@@ -232,11 +233,31 @@ func (c *Catalog) commit(fn func(*CatalogTx) error) error {
 	if verr == nil && seen != count {
 		return c.judge(fmt.Errorf("index: writing the catalog: %w", err))
 	}
+	if verr == nil {
+		// The pages were synced before; what failed is the sync of the root that refers to
+		// them. The next transaction writes another root, which refers to them too.
+		if verr = c.settle(); verr == nil {
+			c.o.Logger.Warn("index: the catalog was synced at the second try", "path", c.path, "error", err)
+			return nil
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.broken = fmt.Errorf("%w: %w", ErrCatalogUnknown, errors.Join(err, verr))
 	c.o.Logger.Error("index: the catalog cannot be used any more", "path", c.path, "error", c.broken)
 	return c.broken
+}
+
+// settle writes a transaction that changes nothing.
+func (c *Catalog) settle() error {
+	return c.o.Write(func() error {
+		return guard(func() error {
+			return c.bolt.Update(func(tx *bolt.Tx) error {
+				_, err := (&CatalogTx{tx: tx}).countCommit()
+				return err
+			})
+		})
+	})
 }
 
 // applyLate writes what was put off.
