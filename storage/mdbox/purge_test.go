@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -279,4 +281,64 @@ func TestPurgeModel(t *testing.T) {
 	if strings.Contains(s.states(), "tail") || strings.Contains(s.states(), "unknown") {
 		t.Error(s.states())
 	}
+}
+
+// Messages can be read, saved and expunged while others move: nobody notices.
+func TestMovesUnderUse(t *testing.T) {
+	s := newResyncStore(t)
+	h := s.open()
+	defer h.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var users sync.WaitGroup
+	defer users.Wait()
+	defer cancel()
+	for range 3 {
+		users.Go(func() {
+			m, err := h.OpenMailbox(t.Context(), "INBOX")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer m.Close()
+			for uid := mailbox.UID(4); ctx.Err() == nil; uid = 4 + (uid-3)%9 {
+				st, err := m.Open(t.Context(), uid)
+				if err != nil {
+					t.Errorf("UID %d: %v", uid, err)
+					return
+				}
+				b := make([]byte, st.Size())
+				if _, err := st.ReadAt(b, 0); err != nil && err != io.EOF || !strings.HasPrefix(string(b), fmt.Sprint(uid-1, " ")) {
+					t.Errorf("UID %d: %.20q, %v", uid, b, err)
+				}
+				st.Close()
+			}
+		})
+	}
+	users.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			rsSave(t, h, "Empty", strings.Repeat("y", n*97%2000), fmt.Sprintf("%032x", 5000+n))
+			m := rsOpen(t, h, "Empty")
+			if err := m.Expunge(t.Context(), []mailbox.UID{mailbox.UID(n)}); err != nil {
+				t.Error(err)
+			}
+			m.Close()
+		}
+	})
+	for n := range 12 {
+		done, err := h.Purge(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range done.Left {
+			if left.Reason != "it is being written to" {
+				t.Errorf("%+v", left)
+			}
+		}
+		if _, err := h.AltMove(t.Context(), n%2 == 0, func(_ string, m mailbox.Message) bool { return m.UID%2 == 0 }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	users.Wait()
+	checkStore(t, h)
 }
