@@ -113,6 +113,24 @@ func (t *CatalogTx) CreateMailbox(name string, id Identity) error {
 	return names.Put([]byte(name), encodeIdentity(id))
 }
 
+// RestoreMailbox makes an empty mailbox with the numbers that it has had elsewhere; those that
+// count messages are not looked at. The error wraps mailbox.ErrExists where the name or the
+// GUID is taken, or ErrName where they are none.
+func (t *CatalogTx) RestoreMailbox(name string, m CatalogMailbox) error {
+	if err := t.CreateMailbox(name, Identity{GUID: m.GUID, UIDValidity: m.UIDValidity, UIDNext: m.UIDNext}); err != nil {
+		return err
+	}
+	b, err := t.box(m.GUID)
+	if err != nil {
+		return err
+	}
+	b.h.highest, b.recent = max(1, m.HighestModSeq), max(1, m.FirstRecent)
+	if err := (&pending{restart: true}).writeLog(b.b, b.h.highest); err != nil {
+		return err
+	}
+	return b.save()
+}
+
 // SetMailbox replaces what is said of a mailbox as a whole, for a rebuild. Numbers that count
 // messages are not looked at, and none gets lower but FirstRecent.
 func (t *CatalogTx) SetMailbox(m CatalogMailbox) error {

@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"storage/control":     {"mailbox", "internal/durable"},
 	"storage/maildir":     {"mailbox", "storage", "storage/control", "index", "internal/durable"},
 	"storage/mdbox/mfile": {"internal/durable"},
+	"storage/handover":    {"dovecotindex", "index", "internal/durable", "mailbox", "storage/control", "storage/mdbox", "storage/mdbox/mfile"},
 	"storage/mdbox":       {"mailbox", "storage", "storage/control", "storage/mdbox/mfile", "index", "internal/durable"},
 	"inspect":             {"attrdict", "compress", "dcrypt", "internal/durable", "storage/maildir", "storage/mdbox/mfile"},
 	"storage/storagetest": {"mailbox", "storage", "compress"},

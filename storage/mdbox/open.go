@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"mailcrypt/index"
 	"mailcrypt/internal/durable"
@@ -66,6 +68,9 @@ func (h *Hierarchy) createCatalog(ctx context.Context, path string, o index.Cata
 	if len(files) > 0 {
 		return ErrNoCatalog
 	}
+	if h.otherDbox() {
+		return ErrDovecot
+	}
 	known := map[string]Identity{}
 	if h.identities != nil {
 		if known, err = h.identities.Load(ctx); err != nil {
@@ -102,6 +107,22 @@ func dovecotsIndex(l Location) error {
 		}
 	}
 	return nil
+}
+
+// otherDbox reports whether mailboxes are there that Dovecot has filled: of an sdbox.
+func (h *Hierarchy) otherDbox() (found bool) {
+	_ = filepath.WalkDir(filepath.Join(h.loc.Root, mailboxesDir), func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // nothing is to be made of it
+		}
+		found = found || filepath.Base(filepath.Dir(path)) == mailsDir && e.Type().IsRegular() &&
+			(strings.HasPrefix(e.Name(), "u.") || strings.HasPrefix(e.Name(), "dovecot.index"))
+		if found {
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	return found
 }
 
 // begin brings everything else in line with the catalog, which was just opened.
