@@ -37,15 +37,23 @@ type Home struct {
 // Bounds of the search for homes: domains, users, and one level more.
 const maxHomeDepth = 4
 
-// DefaultDicts are where dictionaries usually are, in a home or in its Maildir.
+// mailRoots are what directories with mail in a home are usually called.
+var mailRoots = []string{"Maildir", "mdbox", "sdbox"}
+
+// DefaultDicts are where dictionaries usually are: in a home, or in its Maildir, mdbox or
+// sdbox.
 func DefaultDicts() []string {
-	return []string{"keys.db", "dovecot-attributes", "Maildir/keys.db", "Maildir/dovecot-attributes"}
+	list := []string{"keys.db", "dovecot-attributes"}
+	for _, root := range mailRoots {
+		list = append(list, root+"/keys.db", root+"/dovecot-attributes")
+	}
+	return list
 }
 
 // CheckBackup checks the home at a path, or all homes below it, and calls fn for each. A
-// home is a directory with a dictionary or a Maildir in it. Nothing is written or locked
-// for writing; a bbolt dictionary is opened read-only. fn's error ends the search. Where no
-// home is found the error wraps fs.ErrNotExist.
+// home is a directory with a dictionary, or with a Maildir, an mdbox or an sdbox in it.
+// Nothing is written or locked for writing; a bbolt dictionary is opened read-only. fn's error
+// ends the search. Where no home is found the error wraps fs.ErrNotExist.
 func CheckBackup(ctx context.Context, path string, o BackupOptions, fn func(Home) error) error {
 	found := 0
 	err := o.homes(ctx, path, 0, func(home string) error {
@@ -56,7 +64,7 @@ func CheckBackup(ctx context.Context, path string, o BackupOptions, fn func(Home
 		return err
 	}
 	if found == 0 {
-		return fmt.Errorf("keycheck: no home with a dictionary or a Maildir in %s: %w", path, fs.ErrNotExist)
+		return fmt.Errorf("keycheck: no home with a dictionary or mail in %s: %w", path, fs.ErrNotExist)
 	}
 	return nil
 }
@@ -108,7 +116,7 @@ func (o BackupOptions) isHome(dir string, entries []fs.DirEntry) bool {
 	has := func(name string) bool {
 		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
 	}
-	return has("Maildir") || has("cur") && has("new") || o.dict(dir) != ""
+	return slices.ContainsFunc(mailRoots, has) || has("cur") && has("new") || has("mailboxes") && has(storageDir) || o.dict(dir) != ""
 }
 
 // Find looks for the copy of a file or directory below the directory of a backup: the

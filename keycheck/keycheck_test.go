@@ -91,7 +91,8 @@ func check(t *testing.T, dir string, o BackupOptions) map[string]Home {
 // without none is missed.
 func TestVectors(t *testing.T) {
 	for _, name := range []string{"maildir-v2-p256-password", "maildir-v2-p521-none", "maildir-v2-userkey-rotated",
-		"maildir-v2-password-changed", "maildir-v1-old-keys-p521", "maildir-v0-mixed", "maildir-v2-private-key-p256", "maildir-v2-global-rotated"} {
+		"maildir-v2-password-changed", "maildir-v1-old-keys-p521", "maildir-v0-mixed", "maildir-v2-private-key-p256", "maildir-v2-global-rotated",
+		"mdbox-v2-p521-password", "mdbox-v2-zlib-zstd", "mdbox-v1-global-p256", "sdbox-v2-p256-none", "sdbox-v2-p384-password"} {
 		t.Run(name, func(t *testing.T) {
 			c, dir := open(t, name)
 			secrets := func(home string) (s Secrets, err error) {

@@ -17,7 +17,7 @@ var allowed = map[string][]string{
 	"dovecotconf":         {"internal/durable", "userdb"},
 	"dovecotindex":        {"internal/durable", "mailbox"},
 	"filecrypt":           {"compress", "dcrypt", "internal/durable", "internal/secret"},
-	"keycheck":            {"attrdict", "dcrypt", "internal/durable", "keys", "mailbox", "storage"},
+	"keycheck":            {"attrdict", "dcrypt", "dovecotindex", "index", "internal/durable", "keys", "mailbox", "storage", "storage/mdbox/mfile"},
 	"message":             {},
 	"quota":               {},
 	"metadata":            {"attrdict", "mailbox"},
