@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -139,6 +140,9 @@ func (h *Hierarchy) write(work []*commit) error {
 // putFiles tells the catalog of files that have become longer.
 func putFiles(tx *index.CatalogTx, files []mfile.FileState) error {
 	for _, f := range files {
+		if was, err := tx.File(f.ID); err == nil && was.Doomed {
+			return fmt.Errorf("mdbox: m.%d was appended to and is to be removed", f.ID) // the locks keep that from happening
+		}
 		if err := tx.PutFile(index.CatalogFile{ID: f.ID, End: f.End, Created: f.Created, Alt: f.Alt}); err != nil {
 			return err
 		}

@@ -174,6 +174,30 @@ func TestPurgeRevived(t *testing.T) {
 	}
 }
 
+// Between the transaction and the removal nothing is appended to a file that goes.
+func TestPurgeAppend(t *testing.T) {
+	s := newMaintStore(t, "A")
+	s.save("A", "one", "two")
+	s.expunge("A", 1)
+	b := &rewriteBatch{s: s.maintenance(), alt: func(*index.MapRecord, bool) bool { return true }}
+	if _, err := b.gather([]uint32{1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.save("A", "three")
+	var done Moved
+	if err := b.finish(t.Context(), &done); err != nil {
+		t.Fatal(err)
+	}
+	b.unlock()
+	s.save("A", "four")
+	s.check("after")
+	s.reopen()
+	s.check("reopened")
+}
+
 // maintFault spoils one step of an operation, opens the store anew where that was a crash, and
 // looks at everything.
 func maintFault(t *testing.T, f *durable.Faults, what string, setup func(*maintStore), run func(*maintStore) error) {

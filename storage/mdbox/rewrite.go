@@ -74,11 +74,14 @@ func (s *maintenance) rewriteSome(ctx context.Context, ids []uint32, alt func(*i
 		if err == nil {
 			err = b.run(ctx)
 		}
+		if err == nil { // under the locks: nothing must be appended to what is removed
+			err = b.finish(ctx, done)
+			b.unlock()
+			return n, err
+		}
 		b.unlock()
 		var corrupt *mfile.CorruptError
 		switch unreadable := errors.As(err, &corrupt) || errors.Is(err, mfile.ErrGone); {
-		case err == nil:
-			return n, b.finish(ctx, done)
 		case unreadable && n == 1:
 			b.leave(b.files[0], err.Error())
 			done.Left = append(done.Left, b.left...)

@@ -81,11 +81,19 @@ func (l *Lock) Unlock() {
 	l.d.release(l.id, false)
 }
 
-// Remove removes files and makes that durable. Those that are gone already are no error.
-// Size does not count.
+// Remove removes files and makes that durable. Those that are gone already are no error. From
+// now on nothing is appended to any of them, even where it fails; whoever has a Lock of one
+// must not give it back before. Size does not count.
 func (d *Dir) Remove(files ...File) error {
 	var removed [2]bool
 	var err error
+	d.mu.Lock()
+	for _, f := range files {
+		delete(d.known, f.ID)
+		d.full[f.ID] = true
+		d.recent = slices.DeleteFunc(d.recent, func(id uint32) bool { return id == f.ID })
+	}
+	d.mu.Unlock()
 	for _, f := range files {
 		rerr := d.o.Faults.Remove(d.path(f.ID, f.Alt))
 		if rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
@@ -94,9 +102,7 @@ func (d *Dir) Remove(files ...File) error {
 		}
 		removed[index(f.Alt)] = true
 		d.mu.Lock()
-		delete(d.known, f.ID)
-		delete(d.full, f.ID)
-		d.recent = slices.DeleteFunc(d.recent, func(id uint32) bool { return id == f.ID })
+		delete(d.full, f.ID) // IDs are given once
 		d.mu.Unlock()
 	}
 	for i, yes := range removed {
