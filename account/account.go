@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,20 +113,11 @@ type account struct {
 	publics  keys.PublicKeys
 }
 
-// accountSep is between the parts of the name of an account.
-const accountSep = "\x00"
-
-// accountOf is the user of an account's name.
-func accountOf(name string) string {
-	user, _, _ := strings.Cut(name, accountSep)
-	return user
-}
-
 // open returns the user's account, opening it if need be; the caller calls release.
 func (r *Registry) open(ctx context.Context, s Settings) (*account, error) {
 	// The places are part of the name: a user whose fields change gets other files, and what
 	// is open stays until its sessions have ended.
-	name := s.User + accountSep + s.Home + "\x00" + s.MailLocation + "\x00" + s.AttributeDict + "\x00" + s.Separator
+	name := s.User + "\x00" + s.Home + "\x00" + s.MailLocation + "\x00" + s.AttributeDict + "\x00" + s.Separator
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()

@@ -47,7 +47,7 @@ func (r *Registry) ResyncMdbox(ctx context.Context, u *userdb.User, o mdbox.Resy
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemporary, err)
 	}
-	r.dropIdle(s.User)
+	r.dropIdle(location.Root)
 	report, err := mdbox.Resync(ctx, location, options, o)
 	if errors.Is(err, index.ErrCatalogBusy) {
 		err = fmt.Errorf("%w: %w", ErrStoreOpen, err)
@@ -58,12 +58,15 @@ func (r *Registry) ResyncMdbox(ctx context.Context, u *userdb.User, o mdbox.Resy
 	return report, nil
 }
 
-// dropIdle closes files of a user that are only open because they were used a moment ago.
-func (r *Registry) dropIdle(user string) {
+// dropIdle closes a store that is only open because it was used a moment ago.
+func (r *Registry) dropIdle(root string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.accounts {
-		if a.refs == 0 && accountOf(a.name) == user {
+		if a.refs > 0 {
+			continue
+		}
+		if u, ok := a.hier.(*usedStore); ok && u.key.Root == root {
 			a.timer.Stop()
 			r.drop(a)
 		}
