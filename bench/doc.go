@@ -1,0 +1,23 @@
+// Bench measures mailcryptd beside a real Dovecot: the same work, machine, disk, settings and
+// load generator, in turn. It prints a table, and keeps docs/performance.md.
+//
+//	go run ./bench                          everything; hours on a small machine
+//	go run ./bench -work 'lmtp|append'      works whose names match
+//	go run ./bench -list                    the names
+//	go run ./bench -short                   a few minutes: does it still work?
+//	go run ./bench -page docs/performance.md
+//
+// It needs root, for Dovecot changes users, and Dovecot 2.3 with its mail-crypt and zlib plugins.
+//
+// # How it measures
+//
+// A work is prepared, and then run with the clock running: first once for each server, checked
+// and not counted, then in pairs: Dovecot, mailcryptd, Dovecot, mailcryptd and so on. A ratio
+// is that of a pair, whose halves saw nearly the same load of the machine; the table has the
+// median and the extremes of ratios. Beside the time stands the CPU time that all processes of
+// a server used, which other programs on the machine disturb far less.
+//
+// Each round has users of its own: nothing is left over from the round before. Where mail is
+// read, the user's home is a copy of a store that was written once and synced, so that no
+// server has seen it before. The page cache is warm unless -drop-caches is given.
+package main

@@ -1,0 +1,47 @@
+package main
+
+import "fmt"
+
+// keyWork: a change of password, and new keys around all folders' keys, by each server's tool
+// as an administrator calls it, the start of the program included.
+func (b *bench) keyWork() (list []work) {
+	folders := b.n(100)
+	boxes := make([]string, folders)
+	for i := range boxes {
+		boxes[i] = fmt.Sprintf("Folder%d", i)
+	}
+	users := map[string]string{}
+	user := func(s subject) (string, error) {
+		if users[s.label] == "" {
+			u, err := b.begin(s, boxes...)
+			if err != nil {
+				return "", err
+			}
+			users[s.label] = u
+		}
+		return users[s.label], nil
+	}
+	change := func(s subject, from, to string) error {
+		return s.admin(b.ctx, "mailbox", "cryptokey", "password", "-u", users[s.label], "-o", from, "-n", to)
+	}
+	return []work{
+		{name: fmt.Sprintf("keys/password/%d-folders", folders), unit: "change", count: 1, subjects: b.pair(),
+			prepare: func(s subject, _ bool) (func() error, func(), error) {
+				if _, err := user(s); err != nil {
+					return nil, nil, err
+				}
+				run := func() error { return change(s, secret, "other") }
+				return run, func() { change(s, "other", secret) }, nil
+			}},
+		{name: fmt.Sprintf("keys/rewrap/%d-folders", folders), unit: "folder key", count: folders, subjects: b.pair(),
+			prepare: func(s subject, _ bool) (func() error, func(), error) {
+				u, err := user(s)
+				if err != nil {
+					return nil, nil, err
+				}
+				return func() error {
+					return s.admin(b.ctx, "mailbox", "cryptokey", "generate", "-u", u, "-U", "-R", "-f")
+				}, nil, nil
+			}},
+	}
+}
