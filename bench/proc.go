@@ -46,7 +46,8 @@ func stat(dir string) []string {
 	return f
 }
 
-// cpu is the time that the server's processes have used, and those of them that have ended.
+// cpu is the time that the server's processes have used, those of them that have ended, and
+// its tool.
 func (s *server) cpu() time.Duration {
 	const hertz = 100 // USER_HZ of every Linux that Go runs on
 	var ticks int64
@@ -60,7 +61,7 @@ func (s *server) cpu() time.Duration {
 			ticks += n
 		}
 	}
-	return time.Duration(ticks) * time.Second / hertz
+	return time.Duration(ticks)*time.Second/hertz + s.toolTime
 }
 
 // pss is the memory of the server in bytes: pages that processes share are counted once.

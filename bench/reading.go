@@ -24,9 +24,18 @@ type readWork struct {
 	want    func(reply) error
 }
 
+// foreigners says whether mailcryptd reads what Dovecot wrote, too: of mdbox it keeps a catalog
+// of its own, which a copy of Dovecot's has not.
+func (b *bench) foreigners() []bool {
+	if b.driver == "mdbox" {
+		return []bool{false}
+	}
+	return []bool{false, true}
+}
+
 // reading: FETCH of everything that clients ask for.
 func (b *bench) reading() (list []work) {
-	for _, foreign := range []bool{false, true} {
+	for _, foreign := range b.foreigners() {
 		list = append(list,
 			b.read(readWork{name: "fetch/body/4k", count: b.n(1000), size: 4 << 10, command: "FETCH 1:* BODY.PEEK[]", known: delivered, foreign: foreign, bytes: true}),
 			b.read(readWork{name: "fetch/body/1m", count: b.n(100), size: 1 << 20, command: "FETCH 1:* BODY.PEEK[]", known: delivered, foreign: foreign, bytes: true}))
@@ -36,8 +45,9 @@ func (b *bench) reading() (list []work) {
 		for _, w.known = range []string{removed, delivered, again} {
 			list = append(list, b.read(w))
 		}
-		w.known, w.foreign = removed, true
-		list = append(list, b.read(w))
+		if w.known, w.foreign = removed, true; len(b.foreigners()) > 1 {
+			list = append(list, b.read(w))
+		}
 	}
 	return append(list, b.read(readWork{name: "fetch/flags", count: b.n(10_000), size: 4 << 10, command: "FETCH 1:* (FLAGS UID)", known: again}))
 }

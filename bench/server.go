@@ -27,8 +27,9 @@ type server struct {
 	caches            []string // patterns of files that hold what reading has found
 	attributes        string   // the file of keys, in the home
 
-	cmd    *exec.Cmd
-	exited chan struct{}
+	cmd      *exec.Cmd
+	exited   chan struct{}
+	toolTime time.Duration // of a core, by the tool so far
 }
 
 // start runs the server and waits until it listens.
@@ -80,7 +81,11 @@ func (s *server) restart() error { return errors.Join(s.stop(), s.start()) }
 // admin runs the server's tool.
 func (s *server) admin(ctx context.Context, args ...string) error {
 	argv := append(append([]string{}, s.tool...), args...)
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState != nil {
+		s.toolTime += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
 	if err != nil {
 		return fmt.Errorf("bench: %v: %w: %s", argv, err, out)
 	}

@@ -37,6 +37,8 @@ func figure(f float64) string {
 		return fmt.Sprintf("%.0f", f)
 	case f >= 10:
 		return fmt.Sprintf("%.1f", f)
+	case f > 0 && f < 0.1:
+		return fmt.Sprintf("%.1g", f)
 	}
 	return fmt.Sprintf("%.2f", f)
 }

@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"cmd/mailcryptd":      {"account", "admin", "config", "imapd", "internal/errline", "internal/haproxy", "internal/metrics", "internal/system", "lmtpd", "mailbox", "userdb"},
 	"cmd/doveadm-crypt":   {"account", "admin", "attrdict", "compress", "config", "dcrypt", "dovecotconf", "filecrypt", "inspect", "internal/durable", "internal/errline", "internal/system", "keycheck", "keys", "userdb"},
 	"acceptance":          {},
+	"bench":               {},
 	"acceptance/killat":   {},
 	"imapd/difftest":      {},
 	"imapd/resynctest":    {},
