@@ -11,7 +11,7 @@ import (
 	"mailcrypt/storage"
 )
 
-// maxCaches is how many caches that nobody uses stay open for an account.
+// maxCaches is how many caches that nobody uses an account remembers.
 const maxCaches = 16
 
 // caches are the sealed caches of an account's mailboxes, in the directory of its index.
@@ -72,8 +72,9 @@ func (cs *caches) put(guid mailbox.GUID) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.open[guid]; c != nil {
-		c.users--
-		c.Flush()
+		if c.users--; c.users == 0 {
+			c.Rest()
+		}
 	}
 }
 

@@ -119,8 +119,11 @@ func (c *Cache) ready() bool {
 		c.giveUp(err)
 		return false
 	}
+	if c.sealers == nil || size != c.size {
+		// The slots that would be sealed with are not there, or may not be.
+		c.sealers = map[origin]*sealer{}
+	}
 	c.file, c.size = f, size
-	c.sealers = map[origin]*sealer{}
 	return true
 }
 
@@ -206,11 +209,21 @@ func (c *Cache) flush() {
 	c.tail = c.tail[:0]
 }
 
-// Flush writes what is outstanding.
-func (c *Cache) Flush() {
+// Rest writes what is outstanding and closes the file until the next use: it costs no file and
+// little memory then.
+func (c *Cache) Rest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.flush()
+	if c.flush(); c.file == nil {
+		return
+	}
+	if err := c.file.Close(); err != nil {
+		c.giveUp(err)
+		return
+	}
+	c.file, c.tail, c.loaded, c.entries, c.slots = nil, nil, false, nil, nil
+	c.dead = 0
+	c.gen++
 }
 
 // store seals a value under a sealer of this process, which it makes by private or public.

@@ -218,6 +218,40 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestRest: what rests is used again as if nothing had been, also where the file went away
+// meanwhile.
+func TestRest(t *testing.T) {
+	dir, guid, key := t.TempDir(), mailbox.NewGUID(), newKey(t)
+	keys := dcrypt.KeyList{key}
+	c := Open(dir, guid, Options{})
+	defer c.Close()
+	o := c.Opener(keys, 1)
+	for uid := mailbox.UID(1); uid <= 20; uid++ {
+		o.Put(Envelope, uid, key.ID(), value(uid, 1))
+		if uid%3 == 0 {
+			c.Rest()
+		}
+		want(t, o, Envelope, uid, value(uid, 1))
+		want(t, o, Envelope, 1, value(1, 1))
+		if uid%7 == 0 {
+			c.PutKeyData([]byte{byte(uid)}, key.Public(), []byte("kd"))
+			c.Rest()
+			if string(o.KeyData([]byte{byte(uid)})) != "kd" {
+				t.Error("key data are gone")
+			}
+		}
+	}
+	if len(c.slots) != 2 {
+		t.Errorf("%d slots for two ways to seal", len(c.slots))
+	}
+	c.Rest()
+	os.Remove(filepath.Join(dir, FileName(guid)))
+	want(t, o, Envelope, 1, nil)
+	o.Put(Envelope, 1, key.ID(), value(1, 2))
+	c.Rest()
+	want(t, o, Envelope, 1, value(1, 2))
+}
+
 // TestBounds: the file stays below its limit, the newest entries stay, and what was expunged or
 // replaced goes.
 func TestBounds(t *testing.T) {
@@ -331,7 +365,7 @@ func BenchmarkGet(b *testing.B) {
 	for uid := mailbox.UID(1); uid <= n; uid++ {
 		o.Put(Envelope, uid, key.ID(), v)
 	}
-	c.Flush()
+	c.Rest()
 	b.ReportAllocs()
 	uid := mailbox.UID(0)
 	for b.Loop() {
