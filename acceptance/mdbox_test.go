@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mailcrypt/storage/storagetest"
 )
@@ -49,6 +50,7 @@ func TestMdbox(t *testing.T) {
 			}
 			d.start(t)
 			compareMdbox(t, d, want)
+			want["INBOX"] = tellMdbox(t, d)
 			if out, code := d.tool(t, "", "cryptokey", "check", "-u", "u"); code != 0 {
 				t.Errorf("check: %d\n%s", code, out)
 			}
@@ -112,6 +114,46 @@ func useMdbox(t *testing.T, d *daemon, canary *storagetest.Canary) map[string]ma
 	// Flags are acknowledged before they are durable, and are there once a modseq was told.
 	must("STATUS INBOX (HIGHESTMODSEQ)")
 	return want
+}
+
+// tellMdbox has two sessions wait, one for its mailbox and one, by NOTIFY, for others, and
+// returns what is in INBOX after they were told of a delivery and of a new folder.
+func tellMdbox(t *testing.T, d *daemon) map[int]fetched {
+	t.Helper()
+	idle, notify := login(t, d.imap, "u", "pw"), login(t, d.imap, "u", "pw")
+	if a := idle.do("SELECT INBOX"); !a.ok() {
+		t.Fatal(a.tagged)
+	}
+	if a := notify.do("NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))"); !a.ok() {
+		t.Fatal(a.tagged)
+	}
+	fmt.Fprint(idle.c, "i IDLE\r\n")
+	until := func(c *imapConn, what string) {
+		t.Helper()
+		c.c.SetDeadline(time.Now().Add(60 * time.Second))
+		for {
+			u, err := c.readOne()
+			if err != nil {
+				t.Fatalf("nobody is told of %s: %v", what, err)
+			}
+			if strings.Contains(u.line, what) {
+				return
+			}
+		}
+	}
+	until(idle, "+")
+	replies, err := deliverLMTP(d.lmtp, "s@example.org", []string{"u"}, mail("told", 100))
+	if err != nil || !strings.HasPrefix(replies[0], "250") {
+		t.Fatal(replies, err)
+	}
+	until(idle, " EXISTS")
+	until(notify, "STATUS INBOX")
+	c := login(t, d.imap, "u", "pw")
+	if a := c.do("CREATE Announced"); !a.ok() {
+		t.Error(a.tagged)
+	}
+	until(notify, "Announced")
+	return c.fetchAll("INBOX")
 }
 
 func compareMdbox(t *testing.T, d *daemon, want map[string]map[int]fetched) {
