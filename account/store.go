@@ -65,6 +65,43 @@ func (r *Registry) mdboxOptions(s Settings, dict attrdict.Dict) (mdbox.Location,
 type stores struct {
 	mu   sync.Mutex
 	open map[storeKey]*sharedStore
+	held map[string]bool // roots of stores that are kept closed
+}
+
+// errHeld reports a store that is kept closed for a while.
+var errHeld = errors.New("account: the mail is being handed over, try again in a moment")
+
+// hold keeps the store of a root from being opened until release. It is false where somebody
+// does so already.
+func (ss *stores) hold(root string) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.held[root] {
+		return false
+	}
+	if ss.held == nil {
+		ss.held = map[string]bool{}
+	}
+	ss.held[root] = true
+	return true
+}
+
+func (ss *stores) release(root string) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	delete(ss.held, root)
+}
+
+// uses reports whether the store of a root is open, or being opened.
+func (ss *stores) uses(root string) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for key := range ss.open {
+		if key.Root == root {
+			return true
+		}
+	}
+	return false
 }
 
 type storeKey struct {
@@ -82,6 +119,10 @@ type sharedStore struct {
 func (ss *stores) get(ctx context.Context, l mdbox.Location, o mdbox.Options) (storage.Hierarchy, error) {
 	key := storeKey{l, o.Separator}
 	ss.mu.Lock()
+	if ss.held[l.Root] {
+		ss.mu.Unlock()
+		return nil, errHeld
+	}
 	if ss.open == nil {
 		ss.open = map[storeKey]*sharedStore{}
 	}

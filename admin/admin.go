@@ -68,6 +68,12 @@ type Service interface {
 	StoreStat(ctx context.Context, r StoreStatRequest) (StoreStatResult, error)
 	// Resync makes the catalog of an mdbox store anew from its messages.
 	Resync(ctx context.Context, r ResyncRequest) (ResyncResult, error)
+	// ImportStore takes over an mdbox or sdbox store that Dovecot has written. With ErrIncomplete
+	// the result names the messages, and nothing was done.
+	ImportStore(ctx context.Context, r ImportStoreRequest) (HandoverResult, error)
+	// ExportStore hands an mdbox store to Dovecot, or makes one for it. With ErrIncomplete the
+	// result names the messages, and nothing was done.
+	ExportStore(ctx context.Context, r ExportStoreRequest) (HandoverResult, error)
 	// ListUsers names the users.
 	ListUsers(ctx context.Context, r ListUsersRequest) (ListUsersResult, error)
 	// Who lists the sessions of the daemon.

@@ -259,6 +259,16 @@ func (c *Client) Resync(ctx context.Context, r ResyncRequest) (ResyncResult, err
 	return remote[ResyncResult](ctx, c, "Resync", r)
 }
 
+// ImportStore implements Service.
+func (c *Client) ImportStore(ctx context.Context, r ImportStoreRequest) (HandoverResult, error) {
+	return remote[HandoverResult](ctx, c, "ImportStore", r)
+}
+
+// ExportStore implements Service.
+func (c *Client) ExportStore(ctx context.Context, r ExportStoreRequest) (HandoverResult, error) {
+	return remote[HandoverResult](ctx, c, "ExportStore", r)
+}
+
 // ListUsers implements Service.
 func (c *Client) ListUsers(ctx context.Context, r ListUsersRequest) (ListUsersResult, error) {
 	return remote[ListUsersResult](ctx, c, "ListUsers", r)

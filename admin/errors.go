@@ -53,6 +53,10 @@ var (
 	ErrLocked = errors.New("admin: the dictionary is locked")
 	// ErrDamaged reports a dictionary that cannot be believed.
 	ErrDamaged = errors.New("admin: the dictionary is damaged")
+	// ErrStoreInUse reports a mail store that Dovecot, or another program, has open.
+	ErrStoreInUse = errors.New("admin: the mail store is in use")
+	// ErrIncomplete reports a mail store some messages of which are missing, wholly or in parts.
+	ErrIncomplete = errors.New("admin: the mail store is not complete")
 	// ErrCanceled reports that the caller has gone away or given up.
 	ErrCanceled = errors.New("admin: canceled")
 	// ErrVersion reports that daemon and tool are of different releases.
@@ -72,6 +76,7 @@ var kinds = map[string]error{
 	"temporary": ErrTemporary, "read-only": ErrReadOnly, "permission": ErrPermission, "silent": ErrSilent, "full": ErrFull, "locked": ErrLocked,
 	"no-mailbox": ErrNoMailbox, "no-message": ErrNoMessage, "unreadable": ErrUnreadable,
 	"damaged": ErrDamaged, "canceled": ErrCanceled, "version": ErrVersion, "no-daemon": ErrNoDaemon,
+	"store-in-use": ErrStoreInUse, "incomplete": ErrIncomplete,
 }
 
 // classify gives an error of the layers below its kinds.

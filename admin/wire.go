@@ -93,6 +93,10 @@ func do(ctx context.Context, s Service, req request) (any, error) {
 		return call(ctx, req, s.StoreStat)
 	case "Resync":
 		return call(ctx, req, s.Resync)
+	case "ImportStore":
+		return call(ctx, req, s.ImportStore)
+	case "ExportStore":
+		return call(ctx, req, s.ExportStore)
 	case "ListUsers":
 		return call(ctx, req, s.ListUsers)
 	case "Who":

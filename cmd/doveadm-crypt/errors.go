@@ -69,6 +69,8 @@ var outcomes = []struct {
 	{admin.ErrInUse, exitData, ""},
 	{admin.ErrDamaged, exitData, "restore the dictionary from a backup"},
 	{admin.ErrPartly, exitData, ""},
+	{admin.ErrIncomplete, exitData, ""},
+	{admin.ErrStoreInUse, exitTemporary, ""},
 	{admin.ErrFull, exitTemporary, adviceFull},
 	{admin.ErrReadOnly, exitTemporary, adviceReadOnly},
 	{admin.ErrPermission, exitTemporary, advicePermission},

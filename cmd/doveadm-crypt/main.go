@@ -102,7 +102,7 @@ configuration, 130 interrupted.`,
 	root.RegisterFlagCompletionFunc("formatter", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(t.cryptokey(), t.user(), t.pw(), t.mailbox(), t.fetch(), t.daemonStatus(), t.who(), t.kick(),
 		t.configCommand(), t.dict(), t.dump(), t.decrypt(), t.encrypt(),
-		t.purge(), t.altmove(), t.forceResync(), t.mdbox())
+		t.purge(), t.altmove(), t.forceResync(), t.mdbox(), t.importCommand(), t.exportCommand())
 	short := t.checkBackup() // by the shorter way, without a page of its own
 	short.Hidden = true
 	root.AddCommand(short)

@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"account":             {"sealedcache", "metadata", "quota", "internal/durable", "storage", "storage/maildir", "storage/mdbox", "attrdict", "keys", "dcrypt", "compress", "mailbox", "userdb", "internal/secret", "index"},
 	"imapd":               {"sealedcache", "metadata", "quota", "account", "mailbox", "storage", "keys", "message", "imapd/imapurl", "imapd/imapwire", "imapd/thread", "internal/secret", "internal/deflate", "internal/throttle"},
 	"lmtpd":               {"quota", "account", "mailbox", "storage", "keys", "internal/secret"},
-	"admin":               {"account", "attrdict", "dcrypt", "keycheck", "keys", "storage", "userdb", "mailbox", "internal/crlf", "internal/secret", "storage/mdbox"},
+	"admin":               {"account", "attrdict", "dcrypt", "keycheck", "keys", "storage", "userdb", "mailbox", "internal/crlf", "internal/secret", "storage/mdbox", "storage/handover"},
 	"internal/system":     {"account", "admin", "compress", "config", "internal/durable", "lmtpd", "mailbox", "storage", "userdb"},
 	"cmd/mailcryptd":      {"account", "admin", "config", "imapd", "internal/errline", "internal/haproxy", "internal/metrics", "internal/system", "lmtpd", "mailbox", "userdb"},
 	"cmd/doveadm-crypt":   {"account", "admin", "attrdict", "compress", "config", "dcrypt", "dovecotconf", "filecrypt", "inspect", "internal/durable", "internal/errline", "internal/system", "keycheck", "keys", "userdb"},
