@@ -99,6 +99,12 @@ type vectorReply struct{ Status, Class string }
 // loadVectors reads the Maildir cases.
 func loadVectors(t *testing.T, want func(*vector) bool) []*vector {
 	t.Helper()
+	return loadAllVectors(t, func(v *vector) bool { return v.Driver == "maildir" && want(v) })
+}
+
+// loadAllVectors reads cases.
+func loadAllVectors(t *testing.T, want func(*vector) bool) []*vector {
+	t.Helper()
 	files, err := filepath.Glob(vectors + "/*/case.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no vectors in %s: %v", vectors, err)
@@ -113,7 +119,7 @@ func loadVectors(t *testing.T, want func(*vector) bool) []*vector {
 		if err := json.Unmarshal(b, v); err != nil {
 			t.Fatalf("%s: %v", f, err)
 		}
-		if v.Driver == "maildir" && want(v) {
+		if want(v) {
 			list = append(list, v)
 		}
 	}
@@ -286,36 +292,41 @@ func TestDamagedVectors(t *testing.T) {
 		t.Run(v.Case, func(t *testing.T) {
 			t.Parallel()
 			d := v.serve(t)
-			for _, u := range v.Users {
-				c := login(t, d.imap, u.Name, u.LoginPassword)
-				for _, m := range u.Mailboxes {
-					c.do("EXAMINE %s", quote(m.IMAPName))
-					a := c.do("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])")
-					got := a.fetches()
-					failed := false
-					for _, want := range m.Messages {
-						f := got[want.UID]
-						checkDamaged(t, f, want)
-						failed = failed || !f.haveBody
-						if f.haveBody {
-							continue
-						}
-						if f.uid != want.UID || f.date == "" {
-							t.Errorf("UID %d (%s): flags and date are not answered", want.UID, want.Damage)
-						}
-						if !slices.Contains(namedUID.FindAllString(a.tagged, -1), strconv.Itoa(want.UID)) {
-							t.Errorf("UID %d (%s): the tagged answer does not name it: %s", want.UID, want.Damage, a.tagged)
-						}
-					}
-					if failed && !strings.HasPrefix(a.tagged, "NO [UNAVAILABLE]") {
-						t.Errorf("messages were left out, and the answer is %s", a.tagged)
-					}
-					if a := c.do("NOOP"); !a.ok() {
-						t.Errorf("the session does not live: %s", a.tagged)
-					}
+			v.checkDamaged(t, d)
+		})
+	}
+}
+
+// checkDamaged looks at every message of a damaged case.
+func (v *vector) checkDamaged(t *testing.T, d *daemon) {
+	for _, u := range v.Users {
+		c := login(t, d.imap, u.Name, u.LoginPassword)
+		for _, m := range u.Mailboxes {
+			c.do("EXAMINE %s", quote(m.IMAPName))
+			a := c.do("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])")
+			got := a.fetches()
+			failed := false
+			for _, want := range m.Messages {
+				f := got[want.UID]
+				checkDamaged(t, f, want)
+				failed = failed || !f.haveBody
+				if f.haveBody {
+					continue
+				}
+				if f.uid != want.UID || f.date == "" {
+					t.Errorf("UID %d (%s): flags and date are not answered", want.UID, want.Damage)
+				}
+				if !slices.Contains(namedUID.FindAllString(a.tagged, -1), strconv.Itoa(want.UID)) {
+					t.Errorf("UID %d (%s): the tagged answer does not name it: %s", want.UID, want.Damage, a.tagged)
 				}
 			}
-		})
+			if failed && !strings.HasPrefix(a.tagged, "NO [UNAVAILABLE]") {
+				t.Errorf("messages were left out, and the answer is %s", a.tagged)
+			}
+			if a := c.do("NOOP"); !a.ok() {
+				t.Errorf("the session does not live: %s", a.tagged)
+			}
+		}
 	}
 }
 
