@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailcrypt/index"
 	"mailcrypt/mailbox"
 )
 
@@ -43,6 +44,9 @@ type listState struct {
 	rewrite string
 	// damage is why it could not be read well; under the lock it is believed.
 	damage error
+	// invented says that the header is ours alone: there was no file yet when it was made up,
+	// and nothing was told of it before it is written.
+	invented bool
 }
 
 // openRegular opens a file for reading unless it is something else than a file. It neither
@@ -109,6 +113,7 @@ func (b *box) readControl(locked bool) error {
 		}
 		b.list.id, b.list.end, b.list.total = fileID{}, 0, 0
 		b.list.rewrite = "missing"
+		b.list.invented = b.list.invented || b.head.version == 0 && b.identity == index.Identity{}
 		return b.adopt(&uidParse{}, true)
 	case err != nil:
 		return b.wrap("reading", err)
@@ -139,7 +144,7 @@ func (b *box) readWhole(f *os.File, id fileID, locked bool) error {
 	if err != nil {
 		return b.wrap("reading uidlist of", err)
 	}
-	b.list = listState{read: true, id: id, end: p.end, total: len(p.records)}
+	b.list = listState{read: true, id: id, end: p.end, total: len(p.records), invented: b.list.invented}
 	if p.torn && locked && p.damage == nil {
 		p.damage = &listError{len(p.records) + 2, "incomplete line"}
 	}
@@ -156,7 +161,11 @@ func (b *box) readWhole(f *os.File, id fileID, locked bool) error {
 	case p.guid.IsZero():
 		b.list.rewrite = "no GUID"
 	}
-	return b.adopt(p, p.damage != nil)
+	if err := b.adopt(p, p.damage != nil); err != nil {
+		return err
+	}
+	b.list.invented = false
+	return nil
 }
 
 func (b *box) readAppended(f *os.File, id fileID, locked bool) error {
@@ -215,8 +224,10 @@ func (b *box) adopt(p *uidParse, keep bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.head.version != 0 && h.validity != b.head.validity || b.idx != nil && h.guid != b.head.guid {
-		b.h.log.Warn("maildir: mailbox has become another one", "mailbox", b.f().key,
-			"uidvalidity", h.validity, "was", b.head.validity)
+		if !b.list.invented { // otherwise another program was the first to write one
+			b.h.log.Warn("maildir: mailbox has become another one", "mailbox", b.f().key,
+				"uidvalidity", h.validity, "was", b.head.validity)
+		}
 		b.forget()
 		keep = false
 	}
