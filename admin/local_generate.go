@@ -40,6 +40,9 @@ func (l *Local) Generate(ctx context.Context, r GenerateRequest) (GenerateResult
 			defer secret.Clear()
 		}
 		g, err := j.Keys.GenerateUserKey(ctx, secret, r.Force && r.UserKey)
+		if g.ID != "" && errors.Is(err, keys.ErrNoUserKey) {
+			err = fmt.Errorf("%w: it is what the new user key is to be sealed by", ErrNeedPassword)
+		}
 		if r.UserKey || g.Made || err != nil {
 			result.Keys = append(result.Keys, j.generated(g, true, err))
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"mailcrypt/attrdict"
@@ -180,11 +179,16 @@ func (l *Local) EndReseal(ctx context.Context, r EndResealRequest) (ResealResult
 		}
 		rows, err := j.Keys.Abandon(ctx, r.Token)
 		result = keyResults(rows)
-		for i, k := range result.Keys {
-			result.Keys[i].Done, result.Keys[i].Is = Left, k.Was
+		counts := false
+		for i, k := range rows {
+			if k.Is != nil && bytes.Equal(k.Is, k.Was) {
+				counts = true // SealedAnew
+				continue
+			}
+			result.Keys[i].Done, result.Keys[i].Is = Left, result.Keys[i].Was
 		}
-		if err == nil && slices.ContainsFunc(rows, func(r keys.KeyResult) bool { return r.Is != nil && bytes.Equal(r.Is, r.Was) }) {
-			return fmt.Errorf("%w: the new seals count already: they were committed, or somebody has logged in with the new secret", ErrConflict)
+		if err == nil && counts {
+			return fmt.Errorf("%w: the new seals count already: they were committed, or somebody has logged in with the new password, and the old one comes back by another change alone", ErrConflict)
 		}
 		return badToken(err)
 	})

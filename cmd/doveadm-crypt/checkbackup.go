@@ -108,7 +108,7 @@ func (b *backupCheck) verdict() error {
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%w: %d of %d homes are not well", admin.ErrUnhealthy, bad, len(b.found))
+		return fmt.Errorf("%w: in %d of %d homes", admin.ErrUnhealthy, bad, len(b.found))
 	}
 	return nil
 }

@@ -17,8 +17,10 @@ func (t *tool) cryptokeyCommit() *cobra.Command {
 		Use:   "commit -u USER TOKEN",
 		Short: "make seals count that \"cryptokey password --prepare\" stored",
 		Long: `Make the seals of USER count that "cryptokey password --prepare" has stored and named by TOKEN, or
-forget them with --abandon. It may be asked for again, and does nothing where a login with the new
-password has made them count already.`,
+forget them with --abandon. Either may be asked for again.
+
+Where a login with the new password has made them count already, there is nothing left to do, and
+--abandon fails (exit status 65): change the password once more to have the old one back.`,
 		Example:           `  token=$(doveadm-crypt cryptokey password -u alice --prepare | sed -n 's/^token: //p'); doveadm-crypt cryptokey commit -u alice "$token"`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -209,7 +209,7 @@ func (r *reseal) secrets(ctx context.Context, cmd *cobra.Command, q *admin.Resea
 var doneText = map[string]string{
 	"": "new seal", admin.SealedAnew: "new seal", admin.Already: "has the new seal already",
 	admin.Prepared: "new seal beside the old one", admin.Restored: "back, with the new seal",
-	admin.Made: "new", admin.SetAside: "set aside",
+	admin.Made: "new", admin.SetAside: "set aside", admin.Left: "as it was",
 }
 
 // showReseal says what became of each key.

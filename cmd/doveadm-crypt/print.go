@@ -48,12 +48,20 @@ func (t *tool) show(tb table, value any) error {
 	return t.showAs(tb, t.format)
 }
 
-// showTable prints a table for people. On a terminal titles stand out.
+// showTable prints a table for people. On a terminal titles stand out, and where it is not wide
+// enough each row is a paragraph: ids are long, and are there to be copied.
 func (t *tool) showTable(tb table) error {
 	if len(tb.rows) == 0 {
 		return nil
 	}
 	widths := tb.widths()
+	total := 2 * (len(widths) - 1)
+	for _, w := range widths {
+		total += w
+	}
+	if have := columns(t.stdout); have > 0 && total > have {
+		return t.showParagraphs(tb)
+	}
 	var b strings.Builder
 	line := func(cells []string, before, after string) {
 		var l strings.Builder
@@ -75,6 +83,29 @@ func (t *tool) showTable(tb table) error {
 	}
 	for _, row := range tb.rows {
 		line(row, "", "")
+	}
+	_, err := io.WriteString(t.stdout, b.String())
+	return err
+}
+
+// showParagraphs prints what is in each row, a line for a cell.
+func (t *tool) showParagraphs(tb table) error {
+	width := 0
+	for _, c := range tb.columns {
+		width = max(width, utf8.RuneCountInString(c.title))
+	}
+	bold, plain := "", ""
+	if t.colours() {
+		bold, plain = "\x1b[1m", "\x1b[0m"
+	}
+	var b strings.Builder
+	for _, row := range tb.rows {
+		for i, cell := range row {
+			if cell != "" {
+				fmt.Fprintf(&b, "%s%-*s%s  %s\n", bold, width, tb.columns[i].title, plain, clean(cell))
+			}
+		}
+		b.WriteByte('\n')
 	}
 	_, err := io.WriteString(t.stdout, b.String())
 	return err

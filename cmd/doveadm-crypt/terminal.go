@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -19,6 +20,19 @@ func terminal(stream any) (fd int, ok bool) {
 		return 0, false
 	}
 	return int(f.Fd()), true
+}
+
+// columns is how wide the terminal behind a stream is, 0 where there is none or it is not told.
+func columns(stream any) int {
+	fd, ok := terminal(stream)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(fd)
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // colours reports whether standard output takes them (no-color.org).
@@ -67,6 +81,9 @@ func (m *meter) show(p admin.Progress) {
 		text += fmt.Sprintf(" %d of %d (%d%%)", p.Done, p.Total, 100*p.Done/p.Total)
 	} else {
 		text += fmt.Sprintf(" %d", p.Done)
+	}
+	if width := columns(m.w); width > 1 && utf8.RuneCountInString(text) >= width {
+		text = string([]rune(text)[:width-1]) // a second line could not be taken back
 	}
 	fmt.Fprintf(m.w, "\r\x1b[K%s", text)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -145,4 +146,34 @@ func TestInterruptedQuestion(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	waitEcho(t, program, true)
+}
+
+// TestNarrowTerminal: ids stay whole in a table that is too wide, and progress stays in its line.
+func TestNarrowTerminal(t *testing.T) {
+	id := strings.Repeat("5a", 32)
+	for width, want := range map[uint16]string{
+		200: "Folder  Key" + strings.Repeat(" ", 63) + "Remarks\r\nINBOX   " + id + "\r\n",
+		80:  "Folder   INBOX\r\nKey      " + id + "\r\n\r\n",
+	} {
+		t.Setenv("NO_COLOR", "1")
+		person, program := openTerminal(t)
+		err := control(program, func(fd int) error {
+			return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: width})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tb := table{columns: []column{{title: "Folder"}, {title: "Key"}, {title: "Remarks"}}}
+		tb.add("INBOX", id, "")
+		if err := (&tool{stdout: program}).showTable(tb); err != nil {
+			t.Fatal(err)
+		}
+		m := &meter{w: program, began: time.Now().Add(-time.Hour)}
+		m.show(admin.Progress{What: strings.Repeat("x", 300)})
+		want += "\r\x1b[K" + strings.Repeat("x", int(width)-1)
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(person, got); err != nil || string(got) != want {
+			t.Errorf("%d columns: %q, %v; want %q", width, got, err, want)
+		}
+	}
 }
