@@ -35,6 +35,12 @@ type dboxes struct {
 	files []string // directories with message files
 }
 
+// setAside reports whether a directory holds what a takeover of a store from Dovecot, or a
+// handing over, has left beside the store: what is in use is not there (storage/handover).
+func setAside(name string) bool {
+	return name == "mailcryptd.new" || strings.HasPrefix(name, "dovecot-indexes.") || strings.HasPrefix(name, "mailcryptd-catalog.")
+}
+
 // storage notes a directory of the name, and reports whether it is one of mdbox.
 func (b *dboxes) storage(dir string) bool {
 	entries, err := os.ReadDir(dir)

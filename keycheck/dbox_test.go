@@ -118,6 +118,12 @@ func TestMdbox(t *testing.T) {
 				}
 				file = moved
 			}
+			for _, aside := range []string{"mailcryptd.new", "dovecot-indexes.20260102T030405.000", "mailcryptd-catalog.20260102T030405.000"} {
+				dir := filepath.Join(l.Root, aside, "storage")
+				if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, index.CatalogName), []byte("x"), 0o600), os.Link(file, filepath.Join(dir, "m.1"))); err != nil {
+					t.Fatal(err)
+				}
+			}
 			n, count := needed(t, home)
 			if n.Inbox != inbox || len(n.Folders) != 2 || len(n.Bad) > 0 {
 				t.Errorf("INBOX %s, folders %v, bad %v", n.Inbox, n.Folders, n.Bad)

@@ -43,6 +43,8 @@ func FromTree(ctx context.Context, dir string, report func(path string, messages
 			return nil
 		case !d.IsDir():
 			return nil
+		case setAside(d.Name()):
+			return filepath.SkipDir
 		case d.Name() == mailsDir:
 			if err := boxes.mailbox(ctx, path); err != nil {
 				return err
