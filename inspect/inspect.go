@@ -1,5 +1,5 @@
 // Package inspect tells what a file of a mail store is and what it says, without keys:
-// encrypted messages, key texts, dictionaries of keys, uidlists, files of mdbox.
+// encrypted messages, key texts, dictionaries of keys, uidlists, files and catalogs of mdbox.
 //
 // Values of attributes, key material and text of messages are not shown. Nothing of what
 // is told is authenticated: it is what the file says about itself.
@@ -18,7 +18,9 @@ import (
 	"mailcrypt/attrdict"
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
+	"mailcrypt/index"
 	"mailcrypt/internal/durable"
+	"mailcrypt/mailbox"
 	"mailcrypt/storage/mdbox/mfile"
 )
 
@@ -34,10 +36,13 @@ const (
 	BoltDict Kind = "boltdict" // a bbolt dictionary
 	UIDList  Kind = "uidlist"  // dovecot-uidlist
 	Mdbox    Kind = "mdbox"    // m.N of mdbox, or u.N of sdbox
+	Catalog  Kind = "catalog"  // of an mdbox
+	Index    Kind = "index"    // of a Maildir: a cache, of which nothing is told
+	Sealed   Kind = "sealed"   // a sealed cache, of which the mailbox is told
 	Empty    Kind = "empty"
 )
 
-// An Info is what is told of a file. One of the pointers is set, as Kind says.
+// An Info is what is told of a file. At most one of the pointers is set, as Kind says.
 type Info struct {
 	Path        string          `json:"path"`
 	Kind        Kind            `json:"kind"`
@@ -48,6 +53,8 @@ type Info struct {
 	Dict        *DictInfo       `json:"dict,omitempty"`
 	UIDList     *UIDListInfo    `json:"uidlist,omitempty"`
 	Mdbox       *MdboxInfo      `json:"mdbox,omitempty"`
+	Catalog     *CatalogInfo    `json:"catalog,omitempty"`
+	GUID        string          `json:"guid,omitempty"`  // the mailbox of a sealed cache
 	Error       string          `json:"error,omitempty"` // what is wrong with the file
 }
 
@@ -129,6 +136,12 @@ func File(ctx context.Context, path string, o Options) (*Info, error) {
 		info.key(f)
 	case BoltDict, FileDict:
 		info.dict(ctx, path)
+	case Catalog:
+		info.catalog(path)
+	case Sealed:
+		if guid := head[len(sealedMagic):]; len(guid) >= len(mailbox.GUID{}) {
+			info.GUID = mailbox.GUID(guid[:len(mailbox.GUID{})]).String()
+		}
 	case UIDList:
 		info.uidlist(f)
 	case Mdbox:
@@ -146,6 +159,12 @@ func guess(name string, head []byte) Kind {
 		return Empty
 	case dcrypt.IsEncrypted(head):
 		return Message
+	case bytes.HasPrefix(head, []byte(sealedMagic)):
+		return Sealed
+	case attrdict.IsBolt(head) && name == index.CatalogName:
+		return Catalog
+	case attrdict.IsBolt(head) && name == index.FileName:
+		return Index
 	case attrdict.IsBolt(head):
 		return BoltDict
 	case name == "dovecot-uidlist":

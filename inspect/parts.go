@@ -120,7 +120,7 @@ func keyInfo(text []byte) (*KeyInfo, error) {
 func (info *Info) dict(ctx context.Context, path string) {
 	d, err := attrdict.OpenReadOnly(path)
 	if err != nil {
-		info.Error = err.Error()
+		info.Error = locked(err)
 		return
 	}
 	info.Dict = &DictInfo{Counts: map[string]int{}}

@@ -12,7 +12,11 @@ import (
 // WriteText writes an Info for people. Names of foreign origin are quoted.
 func (info *Info) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %d bytes", info.Path, info.Kind, info.Size)
+	if info.Kind == "" { // it could not be opened
+		fmt.Fprintf(&b, "%s:", info.Path)
+	} else {
+		fmt.Fprintf(&b, "%s: %s, %d bytes", info.Path, info.Kind, info.Size)
+	}
 	if info.Compression != "" {
 		fmt.Fprintf(&b, ", compressed (%s)", info.Compression)
 	}
@@ -51,6 +55,12 @@ func (info *Info) WriteText(w io.Writer) error {
 			}
 		}
 		more(&b, m.More)
+	}
+	if info.Catalog != nil {
+		info.Catalog.text(&b)
+	}
+	if info.GUID != "" {
+		fmt.Fprintf(&b, "  of the mailbox with GUID %s\n", info.GUID)
 	}
 	problem(&b, "  ", info.Error)
 	_, err := io.WriteString(w, b.String())

@@ -19,7 +19,7 @@ func (t *tool) dump() *cobra.Command {
 		Short: "say what a file of a mail store is, without a key",
 		Long: `Say what each FILE is and what it says of itself: encrypted messages with their ciphers and the keys
 they are for, key texts with their ids and seals, dictionaries of keys (Dovecot's files and bolt),
-dovecot-uidlist, and the files of mdbox. No key is needed, and values, keys and text are not shown.
+dovecot-uidlist, and the files and catalogs of mdbox. No key is needed, and values, keys and text are not shown.
 Nothing of it is proven: it is what the file says.
 
 With private keys, given by an option, messages are opened too, to say their sizes and how they are

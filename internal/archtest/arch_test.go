@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"storage/mdbox/mfile": {"internal/durable"},
 	"storage/handover":    {"dovecotindex", "index", "internal/durable", "mailbox", "storage/control", "storage/mdbox", "storage/mdbox/mfile"},
 	"storage/mdbox":       {"mailbox", "storage", "storage/control", "storage/mdbox/mfile", "index", "internal/durable"},
-	"inspect":             {"attrdict", "compress", "dcrypt", "internal/durable", "storage/maildir", "storage/mdbox/mfile"},
+	"inspect":             {"attrdict", "compress", "dcrypt", "index", "internal/durable", "mailbox", "storage/maildir", "storage/mdbox/mfile"},
 	"storage/storagetest": {"mailbox", "storage", "compress"},
 	"account":             {"sealedcache", "metadata", "quota", "internal/durable", "storage", "storage/maildir", "storage/mdbox", "attrdict", "keys", "dcrypt", "compress", "mailbox", "userdb", "internal/secret", "index"},
 	"imapd":               {"sealedcache", "metadata", "quota", "account", "mailbox", "storage", "keys", "message", "imapd/imapurl", "imapd/imapwire", "imapd/thread", "internal/secret", "internal/deflate", "internal/throttle"},
