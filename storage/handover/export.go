@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"mailcrypt/dovecotindex"
@@ -263,72 +262,4 @@ func (ex *exporter) writeMap(path string) error {
 		return err
 	}
 	return ex.faults.Do(durable.OpCreate, path, func() error { return dovecotindex.Create(path, log) })
-}
-
-// elsewhere makes a store of Dovecot's in a new place.
-func (ex *exporter) elsewhere(ctx context.Context) (err error) {
-	to := ex.report.To
-	if list, err := os.ReadDir(to); err == nil && len(list) > 0 {
-		return fmt.Errorf("%w in %s", ErrNotEmpty, to)
-	}
-	build := to + "." + stageDir
-	if there(build) {
-		// Of an export that was killed: nobody has been told of it.
-		if !strings.HasSuffix(build, "."+stageDir) || !there(filepath.Join(build, storageDir)) {
-			return fmt.Errorf("%w: %s", ErrNotEmpty, build)
-		}
-		if err := os.RemoveAll(build); err != nil {
-			return err
-		}
-	}
-	defer func() {
-		if err != nil && !errors.Is(err, durable.ErrCrashed) {
-			err = errors.Join(err, os.RemoveAll(build))
-		}
-	}()
-	p := paths{mdbox.Location{Root: build, UTF8: ex.UTF8}}
-	side := newStage(p, ex.faults)
-	side.tree.Roots = []string{filepath.Dir(to)}
-	if err := side.tree.MkdirAll(p.files()); err != nil {
-		return err
-	}
-	if err := ex.copyOut(ctx, p.files()); err != nil {
-		return err
-	}
-	if err := ex.writeBoxes(p); err != nil {
-		return err
-	}
-	if err := ex.writeMap(p.mapPath()); err != nil {
-		return err
-	}
-	if err := copyControl(ex.paths, side); err != nil {
-		return err
-	}
-	_ = os.Remove(to) // if it is there it is empty
-	if err := ex.faults.RenameNew(build, to); err != nil {
-		return err
-	}
-	return ex.faults.SyncDir(filepath.Dir(to))
-}
-
-// copyOut copies message files; those of the alternative storage come to the primary one.
-func (ex *exporter) copyOut(ctx context.Context, dir string) error {
-	for i, f := range ex.files {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		name := fmt.Sprintf("m.%d", f.ID)
-		from := filepath.Join(ex.Root, storageDir, name)
-		if f.Alt {
-			from = filepath.Join(ex.Alt, storageDir, name)
-		}
-		if !there(from) && (f.Doomed || ex.o.Lossy) {
-			continue
-		}
-		if err := copyFile(ex.faults, from, filepath.Join(dir, name), ex.o.Link); err != nil {
-			return err
-		}
-		ex.o.Progress("copying message files", i+1, len(ex.files))
-	}
-	return ex.faults.SyncDir(dir)
 }

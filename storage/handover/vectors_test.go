@@ -147,6 +147,7 @@ func checkVector(t *testing.T, l mdbox.Location, v vector, boxes []vectorBox, di
 // TestVectors: stores that Dovecot has written, taken over at their places and into others,
 // have all that Dovecot said of them.
 func TestVectors(t *testing.T) {
+	inMemory(t)
 	eachVector(t, func(t *testing.T, v vector, archive string) {
 		orig := t.TempDir()
 		teststore.Unpack(t, archive, orig)
