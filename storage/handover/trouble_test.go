@@ -39,7 +39,6 @@ func fillDovecot(d *teststore.Dovecot) {
 	d.Doveadm("", "expunge", "mailbox", "Work/Zwölf", "2")
 }
 
-
 // TestSdbox: what Dovecot says of a real sdbox is so afterwards, in place and elsewhere; a copy
 // that is a hard link there shares its bytes here.
 func TestSdbox(t *testing.T) {
