@@ -110,6 +110,7 @@ type account struct {
 	ledger   ledger
 	changing atomic.Int32 // password changes under way
 	caches   caches
+	kept     kept
 	publics  keys.PublicKeys
 }
 
@@ -125,7 +126,7 @@ func (r *Registry) open(ctx context.Context, s Settings) (*account, error) {
 	}
 	a := r.accounts[name]
 	if a == nil {
-		a = &account{reg: r, name: name, ready: make(chan struct{})}
+		a = &account{reg: r, name: name, ready: make(chan struct{}), kept: kept{log: r.log, idle: r.idle}}
 		r.accounts[name] = a
 		a.refs = 1
 		r.mu.Unlock()
@@ -177,6 +178,7 @@ func (a *account) load(ctx context.Context, s Settings) (err error) {
 }
 
 func (a *account) closeFiles() error {
+	a.kept.close()
 	a.caches.close()
 	var errs []error
 	if a.hier != nil {

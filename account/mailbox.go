@@ -204,7 +204,7 @@ func (m *Mailbox) Expunged(ctx context.Context, since mailbox.ModSeq) (uids []ma
 // SyncModSeqs makes durable what the modseqs of the View say, before a client is told one.
 func (m *Mailbox) SyncModSeqs(ctx context.Context) error { return m.backend.SyncModSeqs(ctx) }
 
-// Close ends the session's use of the mailbox.
+// Close ends the session's use of the mailbox. The account keeps it open for a while.
 func (m *Mailbox) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -215,5 +215,5 @@ func (m *Mailbox) Close() error {
 		m.login.account.caches.put(m.backend.GUID())
 		m.cache = nil
 	}
-	return m.backend.Close()
+	return m.login.account.kept.put(m.backend)
 }

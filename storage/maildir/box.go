@@ -86,6 +86,7 @@ type box struct {
 	unknown  mailbox.UID    // UIDs from here on that are not there may have been expunged while nobody looked; 0: none
 	commits  commitQueue
 
+	arrived atomic.Bool      // we have delivered since the last sync: that comes before what gets its UID at once
 	renamed [2]atomic.Uint64 // counts our changes of the directories that were not synced
 
 	syncing sync.Mutex // held while they are synced, without op or mu

@@ -85,6 +85,19 @@ func TestDeliveryWithoutUID(t *testing.T) {
 	wantShown(t, m, `1 \Recent`, `2 \Seen`)
 }
 
+// What was delivered first has the lower UID, also where the mailbox has been read already and
+// the second message gets its UID at once.
+func TestDeliveryBeforeAppend(t *testing.T) {
+	m := newInbox(t)
+	resync(t, m)
+	if _, err := trySave(m, "delivered", mailbox.SaveInfo{}); err != nil {
+		t.Fatal(err)
+	}
+	if uid := save(t, m, "appended", mailbox.SaveInfo{}); uid != 2 {
+		t.Errorf("UID %d of the message that came second", uid)
+	}
+}
+
 func TestAbort(t *testing.T) {
 	m := newInbox(t)
 	p, err := m.Create(t.Context(), mailbox.SaveInfo{NeedUID: true})

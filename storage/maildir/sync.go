@@ -31,6 +31,7 @@ func (b *box) sync(ctx context.Context, force bool) (*mailbox.View, error) {
 
 // syncLocked reads what has changed, gives UIDs to new files, and publishes. op is held.
 func (b *box) syncLocked(ctx context.Context, force bool) error {
+	b.arrived.Store(false)
 	for range maxRounds {
 		if err := ctx.Err(); err != nil {
 			return b.wrap("syncing", err)
