@@ -28,7 +28,7 @@ func TestKillPoints(t *testing.T) {
 	kills, first := killCount(t), rand.IntN(len(killDicts))
 	for n, dict := range killDicts {
 		t.Run(dict.name, func(t *testing.T) {
-			w := newKillWorld(t, dict.uri, "curve = \"prime256v1\"\nseal_rounds = 60\n")
+			w := newKillWorld(t, dict.uri, "")
 			s := &killStates{killWorld: w, made: map[string]map[string][]byte{}}
 			for i, op := range slices.Concat(killOperations(), serverOperations()) {
 				if kills == 0 && (i+first)%len(killDicts) != n {
@@ -68,12 +68,19 @@ type killOperation struct {
 	newFirst bool
 	// may are the messages that may be closed in between, loses those that are in the end.
 	may, loses []string
-	// adds is a message that comes once more, or, where that was not acknowledged, twice.
+	// adds are messages, by their names with spaces between, that come once more, or, where
+	// that was not acknowledged, twice.
 	adds string
 	// unchecked says that check has no opinion between: there is no key yet.
 	unchecked bool
 	// behind says that the work goes on behind a login, as long as that lasts.
 	behind bool
+	// shut says that no mail can be read before it has been done.
+	shut bool
+	// makes and gone are the folders that it makes and removes.
+	makes, gone []string
+	// look is what else is wanted of the store where it was acknowledged, or else perhaps.
+	look func(t *testing.T, w *killStates, acked bool) error
 }
 
 // A killPoint is a moment, and what happens there.
@@ -104,9 +111,11 @@ func killCount(t *testing.T) int {
 // operation kills one operation at many points.
 func (w *killStates) operation(t *testing.T, op killOperation, kills int) {
 	w.need(t, op.from)
-	if op.adds != "" && w.mails[op.adds] == nil {
-		w.mails[op.adds] = mail(op.adds, 500)
-		op.may = append(op.may, op.adds)
+	for _, s := range strings.Fields(op.adds) {
+		if w.mails[s] == nil {
+			w.mails[s] = mail(s, killSize(s))
+			op.may = append(op.may, s)
+		}
 	}
 	modes := []string{"alone", "daemon", "client"}
 	switch {
@@ -193,6 +202,9 @@ func (w *killStates) round(t *testing.T, op killOperation, p killPoint) (killed 
 	}
 	killed, acked := w.strike(t, op, p)
 	w.age(t)
+	if w.afterRound != nil {
+		w.save(t, "killed")
+	}
 	w.serve(t)
 	w.afterKill(t, op, p, acked)
 	if err := w.again(t, op); err != nil {
@@ -202,6 +214,9 @@ func (w *killStates) round(t *testing.T, op killOperation, p killPoint) (killed 
 	w.stop(t)
 	for _, s := range w.leftovers(t) {
 		t.Errorf("%v: left over: %s", p, s)
+	}
+	if w.afterRound != nil {
+		w.afterRound(t, op, p, acked)
 	}
 	return killed
 }
@@ -278,6 +293,9 @@ func (w *killStates) again(t *testing.T, op killOperation) error {
 // afterKill looks at a store where an operation was killed.
 func (w *killStates) afterKill(t *testing.T, op killOperation, p killPoint, acked bool) {
 	t.Helper()
+	if op.shut && !acked {
+		return
+	}
 	openers := []opener{op.old}
 	if op.new.name != op.old.name {
 		openers = append(openers, op.new)
@@ -308,6 +326,20 @@ func (w *killStates) afterKill(t *testing.T, op killOperation, p killPoint, acke
 	if !best {
 		t.Errorf("%v (acknowledged: %v): mail is lost:%s", p, acked, views)
 	}
+	w.lookAt(t, op, p, acked)
+}
+
+// lookAt has a look at what else is wanted.
+func (w *killStates) lookAt(t *testing.T, op killOperation, p killPoint, acked bool) {
+	t.Helper()
+	for _, look := range []func(*testing.T, *killStates, bool) error{op.look, w.alsoLook} {
+		if look == nil {
+			continue
+		}
+		if err := look(t, w, acked); err != nil {
+			t.Errorf("%v (acknowledged: %v): %v", p, acked, err)
+		}
+	}
 }
 
 // check returns the status of "cryptokey check" for an opener.
@@ -335,7 +367,7 @@ func (w *killStates) missing(v killView, but []string) []string {
 func (w *killStates) noDoubles(t *testing.T, op killOperation, p killPoint, v killView) {
 	t.Helper()
 	for s, n := range v.opened {
-		if n > 1 && s != op.adds {
+		if n > 1 && !slices.Contains(strings.Fields(op.adds), s) {
 			t.Errorf("%v: message %s is there %d times", p, s, n)
 		}
 	}
@@ -361,6 +393,7 @@ func (w *killStates) atTheEnd(t *testing.T, op killOperation, p killPoint) {
 		}
 	}
 	w.noDoubles(t, op, p, v)
+	w.lookAt(t, op, p, true)
 	if status := w.check(t, op.new); (status == 0) != v.opensAll() {
 		t.Errorf("%v: in the end check with %s says %d, and the login: %v", p, op.new.name, status, v)
 	}

@@ -62,7 +62,15 @@ func loggedIn(commands ...string) func(*testing.T, *killWorld) error {
 			var a answer
 			if rest, ok := strings.CutPrefix(command, "APPEND "); ok {
 				folder, subject, _ := strings.Cut(rest, " ")
-				a, err = c.tryAppend(folder, "", w.mails[subject])
+				if subjects := strings.Fields(subject); len(subjects) > 1 {
+					var messages [][]byte
+					for _, s := range subjects {
+						messages = append(messages, w.mails[s])
+					}
+					a, err = c.multiAppend(folder, messages)
+				} else {
+					a, err = c.tryAppend(folder, "", w.mails[subject])
+				}
 			} else {
 				a, err = c.try("%s", command)
 			}

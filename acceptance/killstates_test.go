@@ -22,6 +22,11 @@ type killStates struct {
 	*killWorld
 	made    map[string]map[string][]byte // the messages of each state
 	counted []string                     // changes of the last run
+	// alsoLook and afterRound are further checks, or nil: of a store that is being served,
+	// where an operation was acknowledged or not, and of what a kill had left behind, which
+	// has been kept as the state "killed".
+	alsoLook   func(t *testing.T, w *killStates, acked bool) error
+	afterRound func(t *testing.T, op killOperation, p killPoint, acked bool)
 }
 
 // The openers of the operations.
@@ -131,6 +136,9 @@ func (w *killStates) need(t *testing.T, name string) {
 	w.makeKeyFiles(t)
 	if _, ok := w.made[name]; !ok {
 		state, ok := killStateTable()[name]
+		if !ok {
+			state, ok = mdboxStateTable()[name]
+		}
 		if !ok {
 			t.Fatalf("no state %q", name)
 		}

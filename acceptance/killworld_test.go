@@ -44,8 +44,8 @@ type killWorld struct {
 	vars    map[string]string // what $NAME stands for in arguments and fields
 }
 
-// newKillWorld makes the configuration of a store, and the first message of each folder.
-func newKillWorld(t *testing.T, dict, crypt string) *killWorld {
+// newKillWorld makes the configuration of a store; more are further lines of it.
+func newKillWorld(t *testing.T, dict, more string) *killWorld {
 	t.Helper()
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" || !isRoot() {
 		t.Skip("killat needs Linux on amd64, and root, for the daemon is not dumpable")
@@ -60,8 +60,9 @@ func newKillWorld(t *testing.T, dict, crypt string) *killWorld {
 		dictURI: dict, mails: map[string][]byte{}, vars: map[string]string{"DICT": dict, "OTHER": "bolt:~/other.db"},
 	}
 	w.daemon = setup{
-		dir: scratch(t), users: "u:{PLAIN}pw::::::\n", top: fmt.Sprintf("mail_attribute_dict = %q\n", dict), crypt: crypt,
-		rest: "[auth]\nfailure_delay = \"0s\"\nmax_delay = \"0s\"\n",
+		dir: scratch(t), users: "u:{PLAIN}pw::::::\n", top: fmt.Sprintf("mail_attribute_dict = %q\n", dict) + more,
+		crypt: "curve = \"prime256v1\"\nseal_rounds = 60\n",
+		rest:  "[auth]\nfailure_delay = \"0s\"\nmax_delay = \"0s\"\n",
 	}.configure(t)
 	w.moveAway(t)
 	return w
@@ -141,6 +142,7 @@ func (w *killWorld) serve(t *testing.T) {
 // save keeps the state of the store under a name; the daemon must not run.
 func (w *killWorld) save(t *testing.T, name string) {
 	t.Helper()
+	os.RemoveAll(filepath.Join(w.saved, name))
 	copyTree(t, w.dir, filepath.Join(w.saved, name))
 }
 
@@ -279,10 +281,18 @@ func listed(a answer) []string {
 // append puts a new message into a folder.
 func (w *killWorld) append(t *testing.T, c *imapConn, folder, subject string) {
 	t.Helper()
-	w.mails[subject] = mail(subject, 500)
+	w.mails[subject] = mail(subject, killSize(subject))
 	if a := c.appendMail(folder, "", w.mails[subject]); !a.ok() {
 		t.Fatalf("APPEND to %s: %s", folder, a.tagged)
 	}
+}
+
+// killSize is how large the message of a subject is.
+func killSize(subject string) int {
+	if strings.HasPrefix(subject, "large") {
+		return 1_200_000 // more than is kept in memory
+	}
+	return 500
 }
 
 // age makes what a killed process has left older than it is: locks older than the two
@@ -336,7 +346,7 @@ func (w *killWorld) leftovers(t *testing.T) []string {
 			list = append(list, fmt.Sprintf("%s has mode %v", p, fi.Mode()))
 		case fi.Sys().(*syscall.Stat_t).Uid != mailUID:
 			list = append(list, p+" belongs to root")
-		case !inTmp && name != "tmp" && (strings.Contains(name, ".tmp") || strings.Contains(name, ".new-") || strings.HasSuffix(name, ".lock") && name != "instance.lock"):
+		case !inTmp && name != "tmp" && (strings.HasPrefix(name, ".temp.") || strings.Contains(name, ".tmp") || strings.Contains(name, ".new-") || strings.HasSuffix(name, ".lock") && name != "instance.lock"):
 			list = append(list, p)
 		}
 		return nil

@@ -57,6 +57,9 @@ func (d *Dir) createTemp(alt bool) (*durable.File, fileHeader, error) {
 		}
 		f, err = d.newFile(path)
 	}
+	if alt && errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("the alternative directory is not there; mount its file system, or make %s: %w", filepath.Dir(dir), err)
+	}
 	if err != nil {
 		return nil, fileHeader{}, fmt.Errorf("mfile: making a file: %w", err)
 	}
