@@ -95,7 +95,7 @@ func ofHandover(user string, err error) error {
 		return fmt.Errorf("%w: %w", ErrStoreInUse, err)
 	case is(handover.ErrLost, handover.ErrAttachments):
 		return fmt.Errorf("%w: %w", ErrIncomplete, err)
-	case is(handover.ErrNotEmpty, handover.ErrOurs, handover.ErrNoStore, mdbox.ErrLocation, mdbox.ErrDovecot, mdbox.ErrNoCatalog):
+	case is(handover.ErrNotEmpty, handover.ErrOurs, handover.ErrBoth, handover.ErrNoStore, mdbox.ErrLocation, mdbox.ErrDovecot, mdbox.ErrNoCatalog):
 		return fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	return ofStore(user, err)

@@ -39,6 +39,9 @@ var (
 	ErrNotEmpty = errors.New("handover: there is mail already")
 	// ErrOurs reports an import of a store that is ours already.
 	ErrOurs = errors.New("handover: the store is mailcryptd's already")
+	// ErrBoth reports a store in which both have indexes, for Dovecot was started on a store that
+	// is ours: which of them is right nobody but the administrator knows.
+	ErrBoth = errors.New("handover: Dovecot and mailcryptd both have indexes of this store; move dovecot.map.index* away to keep what mailcryptd has, or mailcryptd.mdbox.db to take what Dovecot has")
 	// ErrNoStore reports a place without a store that Dovecot has written.
 	ErrNoStore = errors.New("handover: there is no mdbox or sdbox store of Dovecot's")
 	// ErrLost reports messages that indexes name and that are in no file: the whole file may be

@@ -86,7 +86,9 @@ func (im *importer) mayReplace(from Source) error {
 		return err
 	case im.inPlace && !dovecots && !handed && !from.Sdbox:
 		return ErrOurs
-	case messages > 0 && !dovecots && !handed:
+	case im.inPlace && messages > 0 && dovecots && !handed:
+		return fmt.Errorf("%w: %s", ErrBoth, im.indexStorage())
+	case messages > 0 && !handed:
 		return fmt.Errorf("%w in %s", ErrNotEmpty, im.Root)
 	}
 	if im.inPlace && !from.Sdbox {

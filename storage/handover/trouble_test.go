@@ -246,6 +246,19 @@ func TestDamage(t *testing.T) {
 				}
 			}
 		})
+		t.Run("both", func(t *testing.T) {
+			src, l := damagedStore(t, from, func(string) {})
+			if _, err := Import(t.Context(), src, l, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Link(filepath.Join(from, "storage", mapIndex+".log"), filepath.Join(l.Root, "storage", mapIndex+".log")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Import(t.Context(), src, l, Options{}); !errors.Is(err, ErrBoth) {
+				t.Fatal(err)
+			}
+			sameLines(t, "ours", asOurs(t, l), want)
+		})
 		t.Run("attachments", func(t *testing.T) {
 			src, l := damagedStore(t, from, func(root string) {
 				writeText(t, filepath.Join(root, "storage", "m.1"), func(b []byte) []byte {

@@ -53,6 +53,9 @@ func (h *Hierarchy) openCatalog(ctx context.Context) error {
 		catalog, err = index.OpenCatalog(path, o)
 	}
 	h.catalog = catalog
+	if err == nil && dovecotsIndex(h.loc) != nil {
+		h.log.Warn("mdbox: Dovecot has indexes in this store, too, which do not count; it must not be started on it", "directory", h.loc.indexDir())
+	}
 	return err
 }
 
