@@ -69,7 +69,7 @@ func run(args []string, out, errTo io.Writer) int {
 		return 2
 	}
 	if o.list {
-		for _, w := range (&bench{options: o}).works() {
+		for _, w := range (&bench{options: o, log: errTo}).works() {
 			fmt.Fprintln(out, w.name)
 		}
 		return 0

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,7 @@ func TestWritePage(t *testing.T) {
 func TestWorksHaveNamesOfTheirOwn(t *testing.T) {
 	seen := map[string]bool{}
 	for _, driver := range []string{"maildir", "mdbox"} {
-		b := &bench{options: options{driver: driver, divide: 1}}
+		b := &bench{options: options{driver: driver, divide: 1}, log: io.Discard}
 		for _, w := range b.works() {
 			if key := driver + w.name; seen[key] || w.name == "" || (w.prepare == nil) == (w.facts == nil) {
 				t.Errorf("work %q with %s", w.name, driver)

@@ -33,8 +33,13 @@ func (b *bench) saving() (list []work) {
 		}
 		list = append(list, b.sameMailbox(how))
 	}
+	return append(list, b.multiAppend())
+}
+
+// multiAppend saves a thousand messages by one command.
+func (b *bench) multiAppend() work {
 	count := b.n(1000)
-	return append(list, work{
+	return work{
 		name: "multiappend/1000", unit: "message", count: count, subjects: b.pair(),
 		prepare: func(s subject, verify bool) (func() error, func(), error) {
 			c, users, err := b.session(s, 1)
@@ -51,7 +56,7 @@ func (b *bench) saving() (list []work) {
 			}
 			return run, func() { c[0].logout(); s.forget(users) }, nil
 		},
-	})
+	}
 }
 
 // saveWork saves count messages over each of conns connections.
