@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"mailcrypt/attrdict"
 	"mailcrypt/internal/errline"
 	"mailcrypt/keycheck"
 )
@@ -49,6 +51,9 @@ func (b *backupCheck) add(h keycheck.Home, user string) {
 	c := checkedHome{User: user, Path: h.Path, Dict: h.Dict, Keys: []checkedKey{}}
 	if h.Err != nil {
 		c.Error = errline.Text(h.Err.Error())
+		if errors.Is(h.Err, attrdict.ErrLocked) {
+			c.Error += "; this is no copy: a daemon has it in use, and \"cryptokey check\" asks that"
+		}
 	}
 	if r := h.Report; r != nil {
 		c.Encrypted, c.Clear, c.Unreadable, c.UserKeys, c.Opened, c.Warnings = r.Encrypted, r.Plain, len(r.Bad)+r.MoreBad, r.UserKeys, r.Opened, r.Warnings
