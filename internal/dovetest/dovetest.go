@@ -144,9 +144,26 @@ func (d *Dovecot) Doveadm(stdin string, args ...string) []string {
 	return out
 }
 
+// Output is Doveadm for commands that may warn. It returns their output as it is.
+func (d *Dovecot) Output(stdin string, args ...string) string {
+	d.t.Helper()
+	lines, log, err := d.Try(stdin, args...)
+	if err != nil {
+		d.t.Fatalf("doveadm %q: %v: %s", args, err, log)
+	}
+	if strings.Contains(log, "Error") || strings.Contains(log, "Panic") {
+		d.t.Errorf("doveadm %q says: %s", args, log)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Try is Doveadm that may fail; it returns the log, too.
 func (d *Dovecot) Try(stdin string, args ...string) (lines []string, log string, err error) {
-	cmd := d.command("doveadm", slices.Concat([]string{"-c", d.Conf, "-f", "tab"}, d.opts, args)...)
+	format := []string{"-f", "tab"}
+	if len(args) > 0 && args[0] == "-f" {
+		format = nil // Dovecot takes the first
+	}
+	cmd := d.command("doveadm", slices.Concat([]string{"-c", d.Conf}, format, d.opts, args)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var errs strings.Builder
 	cmd.Stderr = &errs

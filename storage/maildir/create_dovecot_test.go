@@ -20,8 +20,8 @@ func TestDovecotCreatesToo(t *testing.T) {
 			done := make(chan bool)
 			go func() {
 				defer close(done)
-				s.do("CREATE %s", name)
-				s.do("STATUS %s (UIDVALIDITY)", name)
+				s.Do("CREATE %s", name)
+				s.Do("STATUS %s (UIDVALIDITY)", name)
 			}()
 			_ = h.Create(t.Context(), name) // one of the two is told that it is there
 			guid, err := h.GUID(t.Context(), name)
@@ -37,14 +37,14 @@ func TestDovecotCreatesToo(t *testing.T) {
 			if m.GUID() != guid || m.View().UIDValidity != validity {
 				t.Errorf("%s: was told %v %d, is %v %d", name, guid, validity, m.GUID(), m.View().UIDValidity)
 			}
-			if lines := s.ok("STATUS %s (UIDVALIDITY)", name); !strings.Contains(strings.Join(lines, ""), fmt.Sprintf("(UIDVALIDITY %d)", validity)) {
+			if lines := s.OK("STATUS %s (UIDVALIDITY)", name); !strings.Contains(strings.Join(lines, ""), fmt.Sprintf("(UIDVALIDITY %d)", validity)) {
 				t.Errorf("%s has UIDVALIDITY %d, Dovecot says %q", name, validity, lines)
 			}
 		}
 		if log.Len() > 0 {
 			t.Errorf("we log: %s", log.String())
 		}
-		if log := s.close(); strings.Contains(log, "Error") || strings.Contains(log, "Warning") {
+		if log := s.Close(); strings.Contains(log, "Error") || strings.Contains(log, "Warning") {
 			t.Errorf("Dovecot logs: %s", log)
 		}
 	})

@@ -1,12 +1,9 @@
 package maildir
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,20 +11,20 @@ import (
 	"testing"
 	"time"
 
-	"mailcrypt/internal/teststore"
+	"mailcrypt/internal/dovetest"
 	"mailcrypt/mailbox"
 )
 
 // A dovecot is the real thing on a tree of its own.
 type dovecot struct {
-	*teststore.Dovecot
+	*dovetest.Dovecot
 	loc Location
 }
 
 // withDovecot runs a test beside a real Dovecot.
 func withDovecot(t *testing.T, location string, fn func(t *testing.T, d *dovecot)) {
 	t.Helper()
-	teststore.WithDovecot(t, location, func(t *testing.T, d *teststore.Dovecot) {
+	dovetest.Run(t, location, "", func(t *testing.T, d *dovetest.Dovecot) {
 		loc, err := ParseLocation(location, d.Home)
 		if err != nil {
 			t.Fatal(err)
@@ -37,83 +34,17 @@ func withDovecot(t *testing.T, location string, fn func(t *testing.T, d *dovecot
 }
 
 // A session is Dovecot's IMAP process, already logged in.
-type session struct {
-	t   *testing.T
-	in  io.WriteCloser
-	out *bufio.Reader
-	err *strings.Builder
-	cmd *exec.Cmd
-	n   int
-}
+type session struct{ *dovetest.Session }
 
-func (d *dovecot) imap() *session {
-	d.T.Helper()
-	s := &session{t: d.T, cmd: d.Command(teststore.DovecotIMAP, "-c", d.Conf), err: &strings.Builder{}}
-	var err error
-	if s.in, err = s.cmd.StdinPipe(); err != nil {
-		d.T.Fatal(err)
-	}
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		d.T.Fatal(err)
-	}
-	s.cmd.Stderr = s.err
-	s.out = bufio.NewReader(out)
-	if err := s.cmd.Start(); err != nil {
-		d.T.Fatal(err)
-	}
-	if line, err := s.out.ReadString('\n'); !strings.Contains(line, "PREAUTH") {
-		d.T.Fatalf("greeting %q, %v", line, err)
-	}
-	return s
-}
-
-// do sends a command and returns the untagged lines and the tagged one.
-func (s *session) do(format string, args ...any) (lines []string, result string) {
-	s.n++
-	tag := fmt.Sprintf("t%d ", s.n)
-	fmt.Fprintf(s.in, tag+format+"\r\n", args...)
-	for {
-		line, err := s.out.ReadString('\n')
-		if err != nil {
-			s.t.Errorf("reading from Dovecot: %v; %s", err, s.err)
-			return lines, ""
-		}
-		line = strings.TrimRight(line, "\r\n")
-		if rest, ok := strings.CutPrefix(line, tag); ok {
-			return lines, rest
-		}
-		lines = append(lines, line)
-	}
-}
-
-// ok is do that must succeed.
-func (s *session) ok(format string, args ...any) []string {
-	s.t.Helper()
-	lines, result := s.do(format, args...)
-	if !strings.HasPrefix(result, "OK") {
-		s.t.Errorf("%s: %s", fmt.Sprintf(format, args...), result)
-	}
-	return lines
-}
-
-// close ends the session and returns what Dovecot has logged.
-func (s *session) close() string {
-	fmt.Fprintf(s.in, "z LOGOUT\r\n")
-	s.in.Close()
-	io.Copy(io.Discard, s.out)
-	s.cmd.Wait()
-	return s.err.String()
-}
+func (d *dovecot) imap() *session { return &session{d.IMAP()} }
 
 var fetchLine = regexp.MustCompile(`^\* \d+ FETCH \(UID (\d+) FLAGS \(([^)]*)\)`)
 
 // flags returns "uid flags" of all messages, as shown does.
 func (s *session) flags() []string {
-	s.t.Helper()
-	s.ok("NOOP")
+	s.OK("NOOP")
 	out := []string{}
-	for _, line := range s.ok("UID FETCH 1:* (UID FLAGS)") {
+	for _, line := range s.OK("UID FETCH 1:* (UID FLAGS)") {
 		m := fetchLine.FindStringSubmatch(line)
 		if m == nil {
 			continue
@@ -216,13 +147,13 @@ func TestDovecotInTurns(t *testing.T) {
 	withDovecot(t, "maildir:~/M", func(t *testing.T, d *dovecot) {
 		s := d.imap()
 		defer func() {
-			if log := s.close(); strings.Contains(log, "Error") || strings.Contains(log, "Warning") {
+			if log := s.Close(); strings.Contains(log, "Error") || strings.Contains(log, "Warning") {
 				t.Errorf("Dovecot logs: %s", log)
 			}
 		}()
-		s.ok("CREATE A")
-		s.ok("SUBSCRIBE A")
-		s.ok("SELECT A")
+		s.OK("CREATE A")
+		s.OK("SUBSCRIBE A")
+		s.OK("SELECT A")
 		h := openTree(t, d.loc, Options{Separator: '/'})
 		m, err := h.OpenMailbox(t.Context(), "A")
 		if err != nil {
@@ -240,7 +171,7 @@ func TestDovecotInTurns(t *testing.T) {
 			}
 		}
 		agree("empty")
-		appendMsg := func(f string) { s.ok("APPEND A (%s) {5+}\r\nabcde", f) }
+		appendMsg := func(f string) { s.OK("APPEND A (%s) {5+}\r\nabcde", f) }
 		appendMsg(`\Seen`)
 		agree("Dovecot appends", `1 \Seen`)
 		save(t, m, "x", mailbox.SaveInfo{Flags: flags("ours", `\Flagged`)})
@@ -251,7 +182,7 @@ func TestDovecotInTurns(t *testing.T) {
 			t.Fatal(err)
 		}
 		agree("we deliver", `1 \Seen`, `2 \Flagged ours`, `3 \Draft theirs`, `4`)
-		s.ok(`UID STORE 2 +FLAGS (\Answered theirs)`)
+		s.OK(`UID STORE 2 +FLAGS (\Answered theirs)`)
 		set := func(op mailbox.FlagOp, uid mailbox.UID, names ...string) {
 			t.Helper()
 			if err := setFlags(t.Context(), m, []mailbox.UID{uid}, mailbox.FlagChange{Op: op, Flags: flags(names...)}); err != nil {
@@ -261,7 +192,7 @@ func TestDovecotInTurns(t *testing.T) {
 		set(mailbox.RemoveFlags, 2, `\Flagged`)
 		set(mailbox.AddFlags, 2, `\Deleted`)
 		agree("both flag", `1 \Seen`, `2 \Answered \Deleted ours theirs`, `3 \Draft theirs`, `4`)
-		s.ok(`EXPUNGE`)
+		s.OK(`EXPUNGE`)
 		agree("Dovecot expunges", `1 \Seen`, `3 \Draft theirs`, `4`)
 		if err := m.Expunge(t.Context(), []mailbox.UID{3}); err != nil {
 			t.Fatal(err)
@@ -277,10 +208,10 @@ func TestDovecotInTurns(t *testing.T) {
 		if err := h.Rename(t.Context(), "A", "B"); err != nil {
 			t.Fatal(err)
 		}
-		s.ok("SELECT B")
+		s.OK("SELECT B")
 		agree("we rename", `1 \Seen`, `4`, `5`)
-		s.ok("CLOSE")
-		s.ok("RENAME B C/D")
+		s.OK("CLOSE")
+		s.OK("RENAME B C/D")
 		n, err := h.OpenMailbox(t.Context(), "C/D")
 		if err != nil {
 			t.Fatal(err)
@@ -289,7 +220,7 @@ func TestDovecotInTurns(t *testing.T) {
 		if n.GUID() != guid || n.View().Len() != 3 {
 			t.Errorf("after Dovecot's rename: GUID %v, was %v; %q", n.GUID(), guid, shown(n.View()))
 		}
-		s.ok("DELETE C/D")
+		s.OK("DELETE C/D")
 		if _, err := n.Sync(t.Context()); err == nil {
 			t.Error("a mailbox that Dovecot has deleted can be synced")
 		}
@@ -299,7 +230,7 @@ func TestDovecotInTurns(t *testing.T) {
 		if err := h.Create(t.Context(), "C/D"); err != nil {
 			t.Error(err)
 		}
-		s.ok("SELECT C/D")
+		s.OK("SELECT C/D")
 	})
 }
 
@@ -321,8 +252,8 @@ func TestDovecotHammer(t *testing.T) {
 		}
 		wg.Wait()
 		s := d.imap()
-		defer s.close()
-		s.ok("SELECT INBOX")
+		defer s.Close()
+		s.OK("SELECT INBOX")
 		v, err := m.Sync(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -411,7 +342,7 @@ var appendUID = regexp.MustCompile(`\[APPENDUID \d+ (\d+)\]`)
 func hammerDovecot(d *dovecot, name string, end time.Time, l *ledger) {
 	s := d.imap()
 	defer func() {
-		log := s.close()
+		log := s.Close()
 		for line := range strings.Lines(log) {
 			// Dovecot repairs a name that it has read twice, and says so.
 			if (strings.Contains(line, "Error") || strings.Contains(line, "Panic")) && !strings.Contains(line, "duplicate") {
@@ -419,7 +350,7 @@ func hammerDovecot(d *dovecot, name string, end time.Time, l *ledger) {
 			}
 		}
 	}()
-	s.ok("SELECT INBOX")
+	s.OK("SELECT INBOX")
 	var mine []string // UIDs
 	texts := map[string]string{}
 	for i := 0; time.Now().Before(end); i++ {
@@ -428,7 +359,7 @@ func hammerDovecot(d *dovecot, name string, end time.Time, l *ledger) {
 		if i%3 == 0 {
 			f = `\Seen k` + name
 		}
-		_, result := s.do("APPEND INBOX (%s) {%d+}\r\n%s", f, len(text), text)
+		_, result := s.Do("APPEND INBOX (%s) {%d+}\r\n%s", f, len(text), text)
 		uid := appendUID.FindStringSubmatch(result)
 		if uid == nil {
 			l.t.Errorf("APPEND: %s", result)
@@ -438,18 +369,18 @@ func hammerDovecot(d *dovecot, name string, end time.Time, l *ledger) {
 		mine, texts[uid[1]] = append(mine, uid[1]), text
 		switch i % 4 {
 		case 0:
-			s.ok(`UID STORE 1:* +FLAGS (\Flagged)`)
+			s.OK(`UID STORE 1:* +FLAGS (\Flagged)`)
 		case 1:
-			s.ok(`UID STORE %s -FLAGS.SILENT (\Seen)`, mine[rand.IntN(len(mine))])
+			s.OK(`UID STORE %s -FLAGS.SILENT (\Seen)`, mine[rand.IntN(len(mine))])
 		case 2:
 			n := rand.IntN(len(mine))
 			gone := mine[n]
 			mine = slices.Delete(mine, n, n+1)
-			s.ok(`UID STORE %s +FLAGS (\Deleted)`, gone)
-			s.ok(`UID EXPUNGE %s`, gone)
+			s.OK(`UID STORE %s +FLAGS (\Deleted)`, gone)
+			s.OK(`UID EXPUNGE %s`, gone)
 			l.remove(texts[gone])
 		default:
-			s.ok("NOOP")
+			s.OK("NOOP")
 		}
 	}
 }

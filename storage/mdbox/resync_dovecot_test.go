@@ -9,13 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"mailcrypt/internal/teststore"
+	"mailcrypt/internal/dovetest"
 )
 
 // TestResyncAsDovecot: of message files alone, and of files with duplicates, Dovecot's rebuild
 // and ours make the same mailboxes with the same messages.
 func TestResyncAsDovecot(t *testing.T) {
-	teststore.WithDovecot(t, "mdbox:~/mdbox:ALT=~/alt", func(t *testing.T, dove *teststore.Dovecot) {
+	dovetest.Run(t, "mdbox:~/mdbox:ALT=~/alt", "", func(t *testing.T, dove *dovetest.Dovecot) {
 		if err := os.Mkdir(filepath.Join(dove.Home, "alt"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -27,9 +27,9 @@ func TestResyncAsDovecot(t *testing.T) {
 		}
 		dove.Doveadm("", "copy", "Later", "mailbox", "INBOX", "1:3")
 		dove.Doveadm("", "expunge", "mailbox", "INBOX", "2:4")
-		dove.Run("", "purge")
+		dove.Output("", "purge")
 		dove.Doveadm("", "altmove", "mailbox", "Later", "all")
-		dove.Run("", "purge")
+		dove.Output("", "purge")
 		dove.Doveadm("", "expunge", "mailbox", "Work/Zwölf", "5") // which a rebuild brings back
 		dove.Doveadm("", "mailbox", "rename", "Later", "Latest")  // of which it does not know
 
@@ -61,10 +61,10 @@ func TestResyncAsDovecot(t *testing.T) {
 			}
 		}
 		dove.Doveadm("", "mailbox", "create", "INBOX")
-		dove.Run("", "force-resync", "INBOX")
+		dove.Output("", "force-resync", "INBOX")
 		want := map[string][]string{}
 		for _, name := range dove.Doveadm("", "mailbox", "list")[1:] {
-			out, _ := dove.Run("", "-f", "json", "fetch", "guid", "mailbox", name, "all")
+			out := dove.Output("", "-f", "json", "fetch", "guid", "mailbox", name, "all")
 			var rows []struct{ GUID string }
 			if err := json.Unmarshal([]byte(out), &rows); err != nil && out != "" {
 				t.Fatalf("%v: %q", err, out)

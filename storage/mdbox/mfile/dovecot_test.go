@@ -12,13 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"mailcrypt/internal/teststore"
+	"mailcrypt/internal/dovetest"
 )
 
 // TestDovecotReads: real Dovecot finds every message of files of ours, with its text, GUID,
 // date and size, in the folder of its first save.
 func TestDovecotReads(t *testing.T) {
-	teststore.WithDovecot(t, "mdbox:~/mdbox:ALT=~/alt", func(t *testing.T, dove *teststore.Dovecot) {
+	dovetest.Run(t, "mdbox:~/mdbox:ALT=~/alt", "", func(t *testing.T, dove *dovetest.Dovecot) {
 		if err := os.Mkdir(filepath.Join(dove.Home, "alt"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -60,10 +60,10 @@ func TestDovecotReads(t *testing.T) {
 			}
 		}
 		dove.Doveadm("", "mailbox", "create", "INBOX")
-		dove.Run("", "force-resync", "INBOX") // warns that it does
+		dove.Output("", "force-resync", "INBOX") // warns that it does
 		var got []row
 		for _, mailbox := range []string{"INBOX", "Work/Zwölf"} {
-			out, _ := dove.Run("", "-f", "json", "fetch", "guid date.received.unixtime size.virtual text", "mailbox", mailbox, "all")
+			out := dove.Output("", "-f", "json", "fetch", "guid date.received.unixtime size.virtual text", "mailbox", mailbox, "all")
 			var rows []struct {
 				GUID     string `json:"guid"`
 				Received string `json:"date.received.unixtime"`
