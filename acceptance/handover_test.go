@@ -3,12 +3,15 @@ package acceptance
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"mailcrypt/internal/teststore"
 )
 
 // TestDboxVectors takes over every mdbox and sdbox that Dovecot has written, while the daemon
@@ -64,6 +67,80 @@ func TestDboxVectors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDboxVectorsGoBack: real Dovecot says of a recorded store that was ours for a moment the same
+// as of the original, without a warning.
+func TestDboxVectorsGoBack(t *testing.T) {
+	if _, err := exec.LookPath("doveadm"); err != nil {
+		t.Skip("Dovecot is not installed")
+	}
+	for _, v := range loadAllVectors(t, func(v *vector) bool { return v.Driver == "mdbox" && !v.Damaged && !v.WrongKeys }) {
+		t.Run(v.Case, func(t *testing.T) {
+			t.Parallel()
+			original := scratch(t)
+			teststore.Unpack(t, filepath.Join(v.dir, "store.tar.gz"), original)
+			own(t, original)
+			d := v.serve(t)
+			for _, u := range v.Users {
+				want := doveadmSays(t, filepath.Join(original, u.Home, "mdbox"))
+				for _, what := range []string{"import", "export"} {
+					if out, status := d.tool(t, "", what, "mdbox", "-u", u.Name); status != 0 {
+						t.Fatalf("%s: status %d: %s", what, status, out)
+					}
+				}
+				if len(want) < 5 {
+					t.Errorf("only %q", want)
+				}
+				sameMail(t, v.Case, doveadmSays(t, filepath.Join(d.dir, u.Home, "mdbox")), want)
+			}
+		})
+	}
+}
+
+// doveadmSays is all that doveadm tells of an mdbox, but for text, which may be encrypted.
+func doveadmSays(t *testing.T, root string) (lines []string) {
+	t.Helper()
+	dir := scratch(t)
+	conf := writeFile(t, filepath.Join(dir, "dovecot.conf"), fmt.Sprintf(`base_dir = %[1]s
+state_dir = %[1]s
+log_path = /dev/stderr
+mail_location = mdbox:%[2]s
+ssl = no
+first_valid_uid = 0
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+`, dir, root))
+	for _, args := range [][]string{
+		{"fetch", "mailbox guid uid flags date.received date.saved size.virtual modseq", "mailbox", "*", "all"},
+		{"mailbox", "status", "all", "*"}, {"mailbox", "list", "-s"},
+	} {
+		cmd := exec.Command("doveadm", append([]string{"-c", conf, "-f", "tab"}, args...)...)
+		cmd.SysProcAttr = credential()
+		cmd.Env = append(os.Environ(), "HOME="+dir, fmt.Sprint("USER=", mailUID))
+		out, err := cmd.CombinedOutput()
+		if err != nil || strings.Contains(string(out), "Warning:") || strings.Contains(string(out), "Error:") {
+			t.Fatalf("doveadm %q: %v: %s", args, err, out)
+		}
+		lines = append(lines, strings.Split(string(out), "\n")...)
+	}
+	return sortedFlags(lines)
+}
+
+// sortedFlags sorts the flags of rows of doveadm fetch: keywords come in the order of their first
+// use.
+func sortedFlags(lines []string) []string {
+	for i, l := range lines {
+		if f := strings.Split(l, "\t"); len(f) > 7 {
+			flags := strings.Fields(f[3])
+			slices.Sort(flags)
+			f[3] = strings.Join(flags, " ")
+			lines[i] = strings.Join(f, "\t")
+		}
+	}
+	return lines
 }
 
 // allMail is what a client sees of all mailboxes, a line a message.
@@ -175,16 +252,7 @@ func TestHandover(t *testing.T) {
 	asDovecot := func() []string {
 		out := dove.adm(t, "-f", "tab", "fetch", "-u", "u", fields, "mailbox", "*", "all") +
 			dove.adm(t, "-f", "tab", "mailbox", "status", "-u", "u", "all", "*")
-		lines := strings.Split(out, "\n")
-		for i, l := range lines {
-			if f := strings.Split(l, "\t"); len(f) == 9 { // keywords come in the order of their first use
-				flags := strings.Fields(f[3])
-				slices.Sort(flags)
-				f[3] = strings.Join(flags, " ")
-				lines[i] = strings.Join(f, "\t")
-			}
-		}
-		return lines
+		return sortedFlags(strings.Split(out, "\n"))
 	}
 	for round := range 3 {
 		useMail(t, dove.imap, "dovecot", r)
