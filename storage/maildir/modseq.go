@@ -70,7 +70,7 @@ func (m *Mailbox) SyncModSeqs(ctx context.Context) error {
 func (b *box) syncDirs() error {
 	b.syncing.Lock()
 	defer b.syncing.Unlock()
-	for i := range slices.Backward(b.renamed[:]) {
+	for i := len(b.renamed) - 1; i >= 0; i-- { // not by slices.Backward, which would copy the counters
 		n := b.renamed[i].Load()
 		if n == b.synced[i] {
 			continue
