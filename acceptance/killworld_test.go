@@ -70,7 +70,7 @@ func newKillWorld(t *testing.T, dict, more string) *killWorld {
 
 // moveAway gives the daemon a loopback address of its own: on the usual one a client of
 // somebody's may have its port when the daemon starts again.
-func (w *killWorld) moveAway(t *testing.T) {
+func (w *daemon) moveAway(t *testing.T) {
 	t.Helper()
 	b, err := os.ReadFile(w.config)
 	if err != nil {
