@@ -271,7 +271,7 @@ func (u *loadUser) one(c *imapConn, id, folder string) error {
 	}
 	u.count.appended.Add(1)
 	u.accepted(folder, "load-"+id)
-	if a, err = c.must("NOOP"); err != nil {
+	if _, err = c.must("NOOP"); err != nil {
 		return err
 	}
 	// What was just appended, found by its subject, goes to INBOX too.

@@ -1,7 +1,5 @@
 package main
 
-import "fmt"
-
 // plain: what encryption costs, by mailcryptd's users with it and without.
 func (b *bench) plain() (list []work) {
 	subjects := []subject{b.subject(b.ours, inClear), b.subject(b.ours, sealed)}
@@ -11,6 +9,6 @@ func (b *bench) plain() (list []work) {
 	list = append(list, w)
 	count := b.n(500)
 	r := b.read(readWork{name: "encryption/fetch", count: count, size: 64 << 10, command: "FETCH 1:* BODY.PEEK[]", known: delivered, bytes: true})
-	r.name, r.subjects = fmt.Sprintf("encryption/fetch/64k"), subjects
+	r.name, r.subjects = "encryption/fetch/64k", subjects
 	return append(list, r)
 }

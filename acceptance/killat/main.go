@@ -47,7 +47,7 @@ func run() (int, error) {
 	flag.StringVar(&owner, "as", "", "run the program as `UID`, with the same group")
 	flag.Parse()
 	if flag.NArg() == 0 || t.root == "" {
-		return 0, fmt.Errorf("usage: killat -root DIR [flags] PROGRAM ARG...")
+		return 0, fmt.Errorf("usage: killat -root DIR [flags] PROGRAM [ARG ...]")
 	}
 	switch t.how {
 	case before, after, torn, power, names:

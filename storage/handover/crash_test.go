@@ -39,7 +39,7 @@ func TestCrashes(t *testing.T) {
 	for n := 1; n <= len(count.Steps()); n += stride() {
 		l := made()
 		step := count.Steps()[n-1]
-		_, err := Import(t.Context(), Source{Location: l}, l, Options{Faults: durable.FaultAt(n, durable.PowerCut, nil)})
+		_, _ = Import(t.Context(), Source{Location: l}, l, Options{Faults: durable.FaultAt(n, durable.PowerCut, nil)})
 		if _, oerr := os.Stat(filepath.Join(l.Root, "storage", "dovecot.map.index.log")); oerr == nil {
 			if _, err := mdbox.Open(t.Context(), l, mdbox.Options{}); !errors.Is(err, mdbox.ErrDovecot) {
 				t.Fatalf("step %d %v: %v", n, step, err)
@@ -49,7 +49,7 @@ func TestCrashes(t *testing.T) {
 				t.Fatalf("step %d %v: Dovecot's store has changed: %+v %v", n, step, dry, err)
 			}
 		}
-		if _, err = Import(t.Context(), Source{Location: l}, l, Options{}); err != nil && !errors.Is(err, ErrOurs) {
+		if _, err := Import(t.Context(), Source{Location: l}, l, Options{}); err != nil && !errors.Is(err, ErrOurs) {
 			t.Fatalf("step %d %v: %v", n, step, err)
 		}
 		sameState(t, fmt.Sprintf("import step %d %v", n, step), stateOf(t, l), want)

@@ -43,7 +43,7 @@ func ParseSource(text, home string, own mdbox.Location) (Source, error) {
 	l := own
 	if text != "" {
 		if !filepath.IsAbs(text) {
-			return Source{}, fmt.Errorf("%w: %q is neither an absolute path nor begins with mdbox: or sdbox:", mdbox.ErrLocation, text)
+			return Source{}, fmt.Errorf("%w: %q is no absolute path, and has neither mdbox: nor sdbox: before it", mdbox.ErrLocation, text)
 		}
 		if root := filepath.Clean(text); root != own.Root {
 			l = mdbox.Location{Root: root, UTF8: own.UTF8}

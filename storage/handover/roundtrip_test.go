@@ -84,9 +84,7 @@ func asDovecot(d *teststore.Dovecot) (lines []string) {
 		f[3] = strings.Join(flags, " ")
 		lines = append(lines, strings.Join(f, "|"))
 	}
-	for _, row := range d.Doveadm("", "mailbox", "status", "guid uidvalidity uidnext", "*")[1:] {
-		lines = append(lines, row)
-	}
+	lines = append(lines, d.Doveadm("", "mailbox", "status", "guid uidvalidity uidnext", "*")[1:]...)
 	slices.Sort(lines)
 	return lines
 }
