@@ -41,6 +41,11 @@
 // first cell is the reason. The test fails where a reason is not there, where a row there has no
 // script, and where the difference has gone.
 //
+// # mdbox
+//
+// TestScriptsMdbox plays some of the scripts, with DIFFTEST_MDBOX=all all of them, over the same
+// mailboxes in mdbox, which Dovecot makes of the Maildir (doveadm backup) and we take over.
+//
 // # Generated scripts
 //
 // TestGenerated makes scripts from seeds, which keep away from the differences or, in

@@ -66,6 +66,7 @@ type world struct {
 	registry *account.Registry
 	server   *imapd.Server
 	addr     string
+	root     string // of a store in a home: Maildir or mdbox
 
 	mu        sync.Mutex
 	count     int
@@ -73,8 +74,11 @@ type world struct {
 	users     map[string]*userdb.User
 }
 
-// newWorld starts both, or skips the test.
-func newWorld(t testing.TB) *world {
+// newWorld starts both over Maildir, or skips the test.
+func newWorld(t testing.TB) *world { return newWorldOf(t, "Maildir") }
+
+// newWorldOf starts both, or skips the test.
+func newWorldOf(t testing.TB, root string) *world {
 	t.Helper()
 	doveadm, err := exec.LookPath("doveadm")
 	if err != nil || os.Getuid() != 0 {
@@ -96,11 +100,11 @@ func newWorld(t testing.TB) *world {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{dir: dir, doveadm: doveadm, imap: filepath.Join(strings.TrimSpace(string(libexec)), "imap"), templates: map[string]string{}, users: map[string]*userdb.User{}}
+	w := &world{dir: dir, root: root, doveadm: doveadm, imap: filepath.Join(strings.TrimSpace(string(libexec)), "imap"), templates: map[string]string{}, users: map[string]*userdb.User{}}
 	w.uid, _ = strconv.Atoi(mail.Uid)
 	w.gid, _ = strconv.Atoi(mail.Gid)
 	for name, c := range configs {
-		if err := os.WriteFile(w.conf(name), []byte(dovecotConf(dir, c)), 0o644); err != nil {
+		if err := os.WriteFile(w.conf(name), []byte(dovecotConf(dir, w.location(), c)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -112,12 +116,14 @@ func (w *world) conf(config string) string {
 	return filepath.Join(w.dir, "dovecot-"+config+".conf")
 }
 
-func dovecotConf(dir string, c config) string {
+func (w *world) location() string { return strings.ToLower(w.root) + ":~/" + w.root }
+
+func dovecotConf(dir, location string, c config) string {
 	conf := `base_dir=%[1]s/run
 state_dir=%[1]s/run
 log_path=%[1]s/dovecot.log
 ssl=no
-mail_location=maildir:~/Maildir
+mail_location=%[2]s
 mail_uid=mail
 mail_gid=mail
 first_valid_uid=1
@@ -130,14 +136,14 @@ namespace inbox {
 	for _, f := range roles {
 		conf += fmt.Sprintf("  mailbox %s {\n    special_use=%s\n  }\n", f.Name, f.SpecialUse)
 	}
-	return fmt.Sprintf(conf+"}\n", dir) + c.dovecot
+	return fmt.Sprintf(conf+"}\n", dir, location) + c.dovecot
 }
 
 // serve starts ours, over everything that the daemon serves with but TLS and passwords.
 func (w *world) serve(t testing.TB) {
 	t.Helper()
 	w.registry = account.NewRegistry(account.Options{Defaults: account.Defaults{
-		MailLocation: "maildir:~/Maildir", AttributeDict: "file:~/attributes", Separator: "/", Folders: roles,
+		MailLocation: w.location(), AttributeDict: "file:~/attributes", Separator: "/", Folders: roles,
 		SealedCache: 1 << 20,
 		// What is there is in clear, and what scripts save is encrypted.
 		Crypt: map[string]string{"save_version": "2", "curve": "prime256v1"},
@@ -188,7 +194,7 @@ func (w *world) newPlace(maildir, configName string) (*place, error) {
 	return w.newPlaceFrom(from, configName)
 }
 
-// newPlaceFrom copies any Maildir.
+// newPlaceFrom copies any store.
 func (w *world) newPlaceFrom(from, configName string) (*place, error) {
 	c, ok := configs[configName]
 	if !ok {
@@ -200,14 +206,19 @@ func (w *world) newPlaceFrom(from, configName string) (*place, error) {
 	p.ours, p.theirs = filepath.Join(w.dir, p.user, "ours"), filepath.Join(w.dir, p.user, "theirs")
 	w.users[p.user] = &userdb.User{Name: p.user, Home: p.ours, UID: -1, GID: -1, Fields: c.fields}
 	w.mu.Unlock()
-	if err := copyTree(from, filepath.Join(p.ours, "Maildir"), -1, -1); err != nil {
+	if err := copyTree(from, filepath.Join(p.ours, w.root), -1, -1); err != nil {
 		return nil, err
 	}
-	if err := copyTree(from, filepath.Join(p.theirs, "Maildir"), w.uid, w.gid); err != nil {
+	if err := copyTree(from, filepath.Join(p.theirs, w.root), w.uid, w.gid); err != nil {
 		return nil, err
 	}
 	if err := os.Chown(p.theirs, w.uid, w.gid); err != nil {
 		return nil, err
+	}
+	if w.root != "Maildir" {
+		if err := takeOver(filepath.Join(p.ours, w.root)); err != nil {
+			return nil, err
+		}
 	}
 	return p, os.Chmod(filepath.Join(w.dir, p.user), 0o755)
 }
@@ -224,6 +235,12 @@ func (w *world) template(name string) (string, error) {
 	dir := filepath.Join(w.dir, "template-"+name)
 	if err := buildMaildir(name, dir); err != nil {
 		return "", err
+	}
+	if w.root != "Maildir" {
+		var err error
+		if dir, err = w.convert(dir); err != nil {
+			return "", err
+		}
 	}
 	w.templates[name] = dir
 	return dir, nil
