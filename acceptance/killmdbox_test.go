@@ -53,7 +53,7 @@ func mdboxOperations() []killOperation {
 		{name: "create", from: "shared", makes: []string{"New/Deep"}, look: hasFolder("New/Deep", true), work: loggedIn("CREATE New/Deep")},
 		{name: "rename", from: "shared", makes: []string{"Moved/Deep"}, gone: []string{"Tree/Deep"}, look: hasFolder("Tree/Deep", false),
 			work: loggedIn("RENAME Tree Moved")},
-		{name: "rename-inbox", from: "shared", adds: "inbox-1", makes: []string{"Former"}, look: hasFolder("Former", true),
+		{name: "rename-inbox", from: "shared", adds: "inbox-1 inbox-2 inbox-3 inbox-4", makes: []string{"Former"}, look: hasFolder("Former", true),
 			work: loggedIn("RENAME INBOX Former")},
 		{name: "delete", from: "shared", may: []string{"box-1"}, loses: []string{"box-1"}, gone: []string{"Box"},
 			look: hasFolder("Box", false), work: loggedIn("DELETE Box")},
