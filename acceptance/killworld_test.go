@@ -309,7 +309,8 @@ func (w *killWorld) age(t *testing.T) {
 	w.aged = map[string]bool{}
 	filepath.WalkDir(w.dir, func(p string, e fs.DirEntry, err error) error {
 		isLock := strings.HasSuffix(p, ".lock") && filepath.Base(p) != "instance.lock"
-		if err != nil || !isLock && !strings.Contains(e.Name(), ".tmp-") {
+		isTmp := strings.Contains(e.Name(), ".tmp-") || strings.HasSuffix(e.Name(), ".tmp")
+		if err != nil || !isLock && !isTmp {
 			return nil
 		}
 		if b, err := os.ReadFile(p); isLock && (err != nil || string(bytes.TrimLeft(b, "0123456789")) != ":"+host) {
