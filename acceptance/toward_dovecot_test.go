@@ -60,6 +60,7 @@ func TestDovecotReadsOurs(t *testing.T) {
 			s := seals[n%len(seals)]
 			n++
 			t.Run(fmt.Sprintf("%s/%s/%s", cond(compression, "plain"), curve, s.name), func(t *testing.T) {
+				t.Parallel()
 				password := ""
 				if s.name == "key under a password" {
 					password = "open-sesame"

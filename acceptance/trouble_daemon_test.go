@@ -60,9 +60,11 @@ var sicknesses = []sickness{
 
 // TestSickDaemon lets every command that asks the daemon ask one that is not well.
 func TestSickDaemon(t *testing.T) {
+	t.Parallel()
 	made := newTroubled(t, boltDict)
 	for _, sick := range sicknesses {
 		t.Run(sick.name, func(t *testing.T) {
+			t.Parallel() // most of the time is spent waiting
 			s := made.copyTo(t, scratch(t))
 			s.listen(t, sick.serve)
 			tr := trouble{needs: sick.needs, status: sick.want, says: sick.says}
@@ -93,6 +95,7 @@ func TestPatientWithABusyDaemon(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 40 seconds")
 	}
+	t.Parallel()
 	s := newTroubled(t, fileDict)
 	s.start(t)
 	s.dialAdmin(t)
