@@ -205,9 +205,11 @@ func (c *Client) number() error {
 	return nil
 }
 
-// fetchNew fetches the flags of messages that are not known, as long as there are any.
+// fetchNew fetches the flags of messages that are not known, as long as there are any. Others may
+// go on saving meanwhile; each FETCH must find what was told of before it.
 func (c *Client) fetchNew() error {
-	for try := 0; ; try++ {
+	from, try := uint32(0), 0
+	for {
 		last, missing := uint32(0), false
 		for _, uid := range c.numbers {
 			if _, known := c.flags[uid]; !known {
@@ -218,6 +220,9 @@ func (c *Client) fetchNew() error {
 		}
 		if !missing {
 			return nil
+		}
+		if try++; last > from {
+			from, try = last, 0
 		}
 		if try == 5 {
 			return c.Fault("a message was told of, and FETCH does not find it")
