@@ -201,7 +201,11 @@ func (d *Decoder) readLine() error {
 	d.line, d.pos = d.line[:0], 0
 	for {
 		if d.rd == d.wr {
-			if err := d.fill(); err != nil {
+			err := d.fill()
+			if errors.Is(err, ErrInterrupted) {
+				continue // a line is waited for: who interrupts is heard when it has come
+			}
+			if err != nil {
 				if err == io.EOF && (len(d.line) > 0 || d.used > 0) {
 					err = io.ErrUnexpectedEOF
 				}
