@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	"mailcrypt/attrdict"
@@ -79,6 +80,11 @@ var kinds = map[string]error{
 	"store-in-use": ErrStoreInUse, "incomplete": ErrIncomplete,
 }
 
+// isAny reports whether an error is one of several.
+func isAny(err error, targets []error) bool {
+	return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
+}
+
 // classify gives an error of the layers below its kinds.
 func classify(err error) error {
 	if err == nil {
@@ -89,14 +95,7 @@ func classify(err error) error {
 			return err
 		}
 	}
-	is := func(targets ...error) bool {
-		for _, t := range targets {
-			if errors.Is(err, t) {
-				return true
-			}
-		}
-		return false
-	}
+	is := func(targets ...error) bool { return isAny(err, targets) }
 	switch {
 	case is(context.Canceled, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", ErrCanceled, err)

@@ -82,14 +82,7 @@ func (l *Local) closed(ctx context.Context, user string, fn func(account.MdboxPl
 
 // ofHandover gives an error its kinds.
 func ofHandover(user string, err error) error {
-	is := func(targets ...error) bool {
-		for _, t := range targets {
-			if errors.Is(err, t) {
-				return true
-			}
-		}
-		return false
-	}
+	is := func(targets ...error) bool { return isAny(err, targets) }
 	switch {
 	case is(handover.ErrInUse):
 		return fmt.Errorf("%w: %w", ErrStoreInUse, err)

@@ -47,14 +47,7 @@ func (p *plan) take(to *boxPlan, msg dovecotindex.Message, at *stored) {
 		return
 	}
 	r.Place = place(at.place)
-	if at.meta.External != "" {
-		r.Reason = "parts of it are in the attachment directory"
-		p.report.Attachments = append(p.report.Attachments, r)
-	}
-	if at.bad != nil {
-		r.Reason = at.bad.Error()
-		p.report.Damaged = append(p.report.Damaged, r)
-	}
+	p.tellOf(at, r)
 	if at.meta.GUID == "" {
 		at.meta.GUID = msg.GUID.String()
 	}
@@ -63,6 +56,18 @@ func (p *plan) take(to *boxPlan, msg dovecotindex.Message, at *stored) {
 }
 
 func place(p mfile.Place) string { return p.String() }
+
+// tellOf reports what a taken message lacks.
+func (p *plan) tellOf(at *stored, r MessageReport) {
+	if at.meta.External != "" {
+		r.Reason = "parts of it are in the attachment directory"
+		p.report.Attachments = append(p.report.Attachments, r)
+	}
+	if at.bad != nil {
+		r.Reason = at.bad.Error()
+		p.report.Damaged = append(p.report.Damaged, r)
+	}
+}
 
 // adopt puts messages that no mailbox has into those whose indexes are lost: the map knows that
 // they were not expunged, and they themselves in which mailbox they were first.

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"mailcrypt/dovecotindex"
-	"mailcrypt/internal/teststore"
+	"mailcrypt/internal/dovetest"
 	"mailcrypt/mailbox"
 	"mailcrypt/storage/mdbox"
 )
@@ -75,7 +75,7 @@ func sameState(t testing.TB, what string, a, b map[string][]string) {
 }
 
 // asDovecot is what real Dovecot says of a store, in the form of viewOf.
-func asDovecot(d *teststore.Dovecot) (lines []string) {
+func asDovecot(d *dovetest.Dovecot) (lines []string) {
 	for _, row := range d.Fetch("mailbox uid guid flags date.received date.saved size.virtual modseq", "mailbox", "*", "all") {
 		f := strings.Split(row, "\t")
 		flags := strings.Fields(f[3])
@@ -213,8 +213,8 @@ func play(t testing.TB, l mdbox.Location, r *rand.Rand) {
 }
 
 // dovecotPlays has real Dovecot change its store. Nothing of it may be worth a warning.
-func dovecotPlays(d *teststore.Dovecot, round int) {
-	d.Run("", "mailbox", "create", "-s", fmt.Sprintf("Round %d/Ä", round))
+func dovecotPlays(d *dovetest.Dovecot, round int) {
+	d.Output("", "mailbox", "create", "-s", fmt.Sprintf("Round %d/Ä", round))
 	for i := range 8 {
 		d.Doveadm(fmt.Sprintf("Subject: dovecot %d\r\n\r\n%s\r\n", i, strings.Repeat("x", 300*i)), "save", "-m", "INBOX")
 	}
@@ -227,7 +227,7 @@ func dovecotPlays(d *teststore.Dovecot, round int) {
 // TestRoundTrips: what real Dovecot writes is ours after an import, and what we write is
 // Dovecot's after an export, again and again, without a repair or a warning on either side.
 func TestRoundTrips(t *testing.T) {
-	teststore.WithDovecot(t, "mdbox:~/mdbox:ALT=~/alt", func(t *testing.T, d *teststore.Dovecot) {
+	dovetest.Run(t, "mdbox:~/mdbox:ALT=~/alt", "", func(t *testing.T, d *dovetest.Dovecot) {
 		l := mdbox.Location{Root: filepath.Join(d.Home, "mdbox"), Alt: filepath.Join(d.Home, "alt")}
 		if err := os.Mkdir(l.Alt, 0o700); err != nil {
 			t.Fatal(err)
@@ -246,7 +246,7 @@ func TestRoundTrips(t *testing.T) {
 			}
 			sameLines(t, "imported", asOurs(t, l), want)
 			play(t, l, r)
-			ours, state := asOurs(t, l), stateOf(t, l)
+			ours := asOurs(t, l)
 			exported, err := Export(t.Context(), l, "", Options{Check: nothing})
 			if err != nil || exported.Aside == "" {
 				t.Fatal(exported, err)
@@ -255,13 +255,12 @@ func TestRoundTrips(t *testing.T) {
 				t.Fatalf("a store that was handed over is opened: %v", err)
 			}
 			sameLines(t, "exported", asDovecot(d), ours)
-			_ = state
 		}
 		text := d.Doveadm("", "fetch", "text", "mailbox", "Ours/Zwölf", "1")
 		if !strings.Contains(strings.Join(text, " "), "ubject: ") {
 			t.Errorf("text: %q", text)
 		}
-		out, _ := d.Run("", "mailbox", "list", "-s")
+		out := d.Output("", "mailbox", "list", "-s")
 		if !strings.Contains(out, "Ours/Zwölf") || !strings.Contains(out, "Round 1/Ä") {
 			t.Errorf("subscribed: %q", out)
 		}

@@ -103,14 +103,7 @@ func (p *plan) sdboxMessage(to *boxPlan, msg dovecotindex.Message, links map[[2]
 		links[id] = at
 	}
 	at.from = f.Name()
-	if at.meta.External != "" {
-		r.Reason = "parts of it are in the attachment directory"
-		p.report.Attachments = append(p.report.Attachments, r)
-	}
-	if at.bad != nil {
-		r.Reason = at.bad.Error()
-		p.report.Damaged = append(p.report.Damaged, r)
-	}
+	p.tellOf(at, r)
 	if at.meta.GUID == "" {
 		at.meta.GUID = mailbox.NewGUID().String()
 	}

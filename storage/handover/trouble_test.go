@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"mailcrypt/internal/teststore"
+	"mailcrypt/internal/dovetest"
 	"mailcrypt/mailbox"
 	"mailcrypt/storage/mdbox"
 )
@@ -27,9 +27,9 @@ func writeText(t testing.TB, path string, change func(b []byte) []byte) {
 }
 
 // fillDovecot has real Dovecot save, copy and expunge.
-func fillDovecot(d *teststore.Dovecot) {
+func fillDovecot(d *dovetest.Dovecot) {
 	for _, name := range []string{"INBOX", "Work/Zwölf", "Other"} {
-		d.Run("", "mailbox", "create", "-s", name)
+		d.Output("", "mailbox", "create", "-s", name)
 		for i := range 6 {
 			d.Doveadm("Subject: "+name+" "+strings.Repeat("x", i)+"\r\n\r\n"+strings.Repeat("text\r\n", 10*i), "save", "-m", name)
 		}
@@ -42,7 +42,7 @@ func fillDovecot(d *teststore.Dovecot) {
 // TestSdbox: what Dovecot says of a real sdbox is so afterwards, in place and elsewhere; a copy
 // that is a hard link there shares its bytes here.
 func TestSdbox(t *testing.T) {
-	teststore.WithDovecot(t, "sdbox:~/sdbox", func(t *testing.T, d *teststore.Dovecot) {
+	dovetest.Run(t, "sdbox:~/sdbox", "", func(t *testing.T, d *dovetest.Dovecot) {
 		fillDovecot(d)
 		want := asDovecot(d)
 		root := filepath.Join(d.Home, "sdbox")
@@ -77,7 +77,7 @@ func TestSdbox(t *testing.T) {
 // TestExportElsewhere: a new store beside ours, with INDEX= or not, is Dovecot's, and ours
 // goes on.
 func TestExportElsewhere(t *testing.T) {
-	teststore.WithDovecot(t, "mdbox:~/out", func(t *testing.T, d *teststore.Dovecot) {
+	dovetest.Run(t, "mdbox:~/out", "", func(t *testing.T, d *dovetest.Dovecot) {
 		fillDovecot(d)
 		src := Source{Location: mdbox.Location{Root: filepath.Join(d.Home, "out")}}
 		l := mdbox.Location{Root: filepath.Join(d.Home, "own"), Index: filepath.Join(d.Home, "ix"), Control: filepath.Join(d.Home, "ctl")}
@@ -93,7 +93,7 @@ func TestExportElsewhere(t *testing.T) {
 		}
 		sameLines(t, "elsewhere", asDovecot(d), want)
 		sameLines(t, "ours", asOurs(t, l), want)
-		if out, _ := d.Run("", "mailbox", "list", "-s"); !strings.Contains(out, "Work/Zwölf") {
+		if out := d.Output("", "mailbox", "list", "-s"); !strings.Contains(out, "Work/Zwölf") {
 			t.Errorf("subscribed: %q", out)
 		}
 		if _, err := Export(t.Context(), l, src.Root, Options{}); !errors.Is(err, ErrNotEmpty) {
@@ -118,29 +118,11 @@ func TestExportElsewhere(t *testing.T) {
 
 // TestInUse: a store that Dovecot has open is left alone.
 func TestInUse(t *testing.T) {
-	teststore.WithDovecot(t, "mdbox:~/mdbox", func(t *testing.T, d *teststore.Dovecot) {
+	dovetest.Run(t, "mdbox:~/mdbox", "", func(t *testing.T, d *dovetest.Dovecot) {
 		fillDovecot(d)
-		imap := d.Command(teststore.DovecotIMAP, "-c", d.Conf)
-		in, err := imap.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := imap.StdoutPipe()
-		if err == nil {
-			err = imap.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { in.Close(); imap.Wait() }()
-		in.Write([]byte("a SELECT INBOX\r\n"))
-		for said, b := "", make([]byte, 4096); !strings.Contains(said, "a OK"); {
-			n, err := out.Read(b)
-			if err != nil {
-				t.Fatal(said, err)
-			}
-			said += string(b[:n])
-		}
+		client := d.IMAP()
+		defer client.Close()
+		client.OK("SELECT INBOX")
 		l := mdbox.Location{Root: filepath.Join(d.Home, "mdbox")}
 		if _, err := Import(t.Context(), Source{Location: l}, l, Options{}); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "imap") {
 			t.Errorf("while a client has it selected: %v", err)
@@ -165,7 +147,7 @@ func damagedStore(t *testing.T, from string, harm func(root string)) (Source, md
 
 // TestDamage: what is lost costs no more than itself, and is told.
 func TestDamage(t *testing.T) {
-	teststore.WithDovecot(t, "mdbox:~/mdbox", func(t *testing.T, d *teststore.Dovecot) {
+	dovetest.Run(t, "mdbox:~/mdbox", "", func(t *testing.T, d *dovetest.Dovecot) {
 		fillDovecot(d)
 		d.Doveadm("Subject: big\r\n\r\n"+strings.Repeat("big\r\n", 3<<20), "save", "-m", "Other") // in a file of its own
 		want := asDovecot(d)
