@@ -121,7 +121,7 @@ func text(w *bytes.Buffer, rnd *rand.Rand, n, end int) {
 	w.WriteString("\r\n")
 }
 
-// attachment writes base64 in lines of 76 until w has exactly end bytes.
+// attachment writes base64 in lines of 76 until w has exactly end bytes, the last two of them CRLF.
 func attachment(w *bytes.Buffer, rnd *rand.Rand, end int) {
 	var raw [57]byte
 	var line [78]byte
@@ -135,7 +135,12 @@ func attachment(w *bytes.Buffer, rnd *rand.Rand, end int) {
 			}
 		}
 		base64.StdEncoding.Encode(line[:], raw[:])
-		w.Write(line[:min(len(line), end-w.Len())])
+		if rest := end - w.Len(); rest <= len(line)+2 {
+			w.Write(line[:min(rest-2, 76)])
+			w.WriteString(strings.Repeat("=", max(rest-78, 0)) + "\r\n")
+			break
+		}
+		w.Write(line[:])
 	}
 }
 

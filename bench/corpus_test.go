@@ -15,7 +15,7 @@ func TestMailsAreOfTheirSize(t *testing.T) {
 			if !bytes.Equal(m, mail(n, size)) {
 				t.Errorf("mail %d of %d bytes differs from itself", n, size)
 			}
-			if bytes.Contains(m, []byte("\r\n.")) || bytes.Count(m, []byte("\n")) != bytes.Count(m, []byte("\r\n")) || !bytes.HasSuffix(m, []byte("\r\n")) {
+			if bytes.Contains(m, []byte("\r\n.")) || bytes.Count(m, []byte("\n")) != bytes.Count(m, []byte("\r\n")) || bytes.Count(m, []byte("\r")) != bytes.Count(m, []byte("\n")) || !bytes.HasSuffix(m, []byte("\r\n")) {
 				t.Errorf("mail %d of %d bytes: lines", n, size)
 			}
 		}
