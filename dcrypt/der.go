@@ -141,7 +141,7 @@ func parseSPKI(der []byte) (*PublicKey, error) {
 }
 
 // parsePKCS8 reads an unencrypted PKCS#8 PrivateKeyInfo.
-func parsePKCS8(der []byte) (*PrivateKey, error) {
+func parsePKCS8(der []byte, known *Known) (*PrivateKey, error) {
 	s := cryptobyte.String(der)
 	var seq, octets cryptobyte.String
 	var version uint64
@@ -159,17 +159,17 @@ func parsePKCS8(der []byte) (*PrivateKey, error) {
 		return parsePKCS1(octets)
 	}
 	if !info.raw {
-		return parseECPrivateKey(info, octets)
+		return parseECPrivateKey(info, octets, known)
 	}
 	var raw cryptobyte.String
 	if !octets.ReadASN1(&raw, cbasn1.OCTET_STRING) || !octets.Empty() || len(raw) != info.scalar {
 		return nil, badKey("bad private key encoding")
 	}
-	return newPrivateChecked(info, bytes.Clone(raw))
+	return newPrivateChecked(info, bytes.Clone(raw), known)
 }
 
 // parseECPrivateKey reads RFC 5915's structure for a curve that the outer one named.
-func parseECPrivateKey(info *curveInfo, der cryptobyte.String) (*PrivateKey, error) {
+func parseECPrivateKey(info *curveInfo, der cryptobyte.String, known *Known) (*PrivateKey, error) {
 	var seq, octets, inner cryptobyte.String
 	var version uint64
 	var hasPoint bool
@@ -183,7 +183,7 @@ func parseECPrivateKey(info *curveInfo, der cryptobyte.String) (*PrivateKey, err
 	if err != nil {
 		return nil, badKey("private value is out of range")
 	}
-	k, err := newPrivateChecked(info, scalar)
+	k, err := newPrivateChecked(info, scalar, known)
 	if err != nil || !hasPoint {
 		return k, err
 	}
@@ -212,8 +212,8 @@ func parsePKCS1(der []byte) (*PrivateKey, error) {
 }
 
 // newPrivateChecked is newPrivate for scalars from outside.
-func newPrivateChecked(info *curveInfo, scalar []byte) (*PrivateKey, error) {
-	k, err := newPrivate(info, scalar)
+func newPrivateChecked(info *curveInfo, scalar []byte, known *Known) (*PrivateKey, error) {
+	k, err := newPrivate(info, scalar, known)
 	if err != nil {
 		clear(scalar)
 		return nil, badKey("private value is out of range")

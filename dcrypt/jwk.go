@@ -112,7 +112,7 @@ func parsePublicJWK(text []byte) (*PublicKey, error) {
 	return j.public()
 }
 
-func parsePrivateJWK(text []byte) (*PrivateKey, error) {
+func parsePrivateJWK(text []byte, known *Known) (*PrivateKey, error) {
 	j, err := parseJSONKey(text)
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func parsePrivateJWK(text []byte) (*PrivateKey, error) {
 		if scalar, err = pub.info.fixedScalar(d); err != nil {
 			return nil, badKey("private value is out of range")
 		}
-		k, err = newPrivateChecked(pub.info, scalar)
+		k, err = newPrivateChecked(pub.info, scalar, known)
 	}
 	if err != nil {
 		return nil, err

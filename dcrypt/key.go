@@ -105,19 +105,24 @@ func (k *PublicKey) spki(compressed bool) []byte {
 type PrivateKey struct {
 	pub *PublicKey
 
+	known  *Known // that it was opened with; may be nil
 	mu     sync.RWMutex
 	scalar secret.Bytes // fixed width; unset for RSA and after Destroy
-	agree  agreement
+	agree  agreement    // nil before the first use where the point was known
 	rsa    *rsa.PrivateKey
 }
 
 // newPrivate takes a scalar in fixed width and keeps the slice.
-func newPrivate(info *curveInfo, scalar []byte) (*PrivateKey, error) {
+func newPrivate(info *curveInfo, scalar []byte, known *Known) (*PrivateKey, error) {
+	if point := known.point(info, scalar); point != nil {
+		return &PrivateKey{pub: newPublic(info, point), scalar: secret.New(scalar), known: known}, nil
+	}
+	known.countComputed()
 	agree, point, err := info.group().private(scalar)
 	if err != nil {
 		return nil, err
 	}
-	return &PrivateKey{pub: newPublic(info, point), scalar: secret.New(scalar), agree: agree}, nil
+	return &PrivateKey{pub: newPublic(info, point), scalar: secret.New(scalar), agree: agree, known: known}, nil
 }
 
 func newPrivateRSA(key *rsa.PrivateKey) (*PrivateKey, error) {
@@ -241,6 +246,9 @@ func (k *PrivateKey) value() ([]byte, error) {
 
 // shared agrees on a secret with an encoded point. A bad point is errPoint.
 func (k *PrivateKey) shared(encoded []byte) ([]byte, error) {
+	if err := k.ready(); err != nil {
+		return nil, err
+	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if k.agree == nil {
@@ -250,7 +258,38 @@ func (k *PrivateKey) shared(encoded []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	k.known.countAgreed()
 	return k.agree.shared(point)
+}
+
+// An agreer is a group that makes an agreement of a scalar within its range without computing
+// the public point, too.
+type agreer interface {
+	// agreement does not keep the slice.
+	agreement(scalar []byte) (agreement, error)
+}
+
+// ready makes the agreement of a key whose public point did not have to be computed.
+func (k *PrivateKey) ready() (err error) {
+	k.mu.RLock()
+	done := k.agree != nil || k.scalar.IsZero()
+	k.mu.RUnlock()
+	if done {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.agree != nil || k.scalar.IsZero() {
+		return nil
+	}
+	g := k.pub.info.group()
+	if a, ok := g.(agreer); ok {
+		k.agree, err = a.agreement(k.scalar.Bytes())
+		return err
+	}
+	k.known.countComputed()
+	k.agree, _, err = g.private(k.scalar.Bytes())
+	return err
 }
 
 // decryptRSA opens RSAES-OAEP with SHA-1 for both hashes, as Dovecot writes it

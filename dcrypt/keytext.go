@@ -71,6 +71,9 @@ type KeyInfo struct {
 type Opener struct {
 	Password secret.Bytes // zero if there is none; an empty password is a password
 	Keys     KeyFinder    // nil if there are none
+	// Known spares the multiplication by which a key's id is computed where the same key was
+	// opened with it before; nil computes.
+	Known *Known
 }
 
 // A KeyFinder returns the private key with the given ID, or an error wrapping
@@ -242,11 +245,19 @@ func ParsePrivateKey(text []byte, open Opener) (*PrivateKey, error) {
 	if !info.Private {
 		return nil, badKey("public key where a private key is expected")
 	}
+	k, err := parsePrivate(text, info, open)
+	if err == nil && k.agree != nil { // else it was known
+		open.Known.learn(k)
+	}
+	return k, err
+}
+
+func parsePrivate(text []byte, info KeyInfo, open Opener) (*PrivateKey, error) {
 	switch info.Format {
 	case FormatPEM:
-		return parsePrivatePEM(text, info, open.Password)
+		return parsePrivatePEM(text, info, open)
 	case FormatJWK:
-		return parsePrivateJWK(text)
+		return parsePrivateJWK(text, open.Known)
 	case FormatV1:
 		return parsePrivateV1(splitKeyText(text), info, open)
 	default:

@@ -498,7 +498,7 @@ func TestCurvesAndIDs(t *testing.T) {
 	}
 	// The scalar of a key may be short; it must come back in full width.
 	one := append(bytes.Repeat([]byte{0}, 31), 1)
-	k, err := newPrivate(&curves[0], one)
+	k, err := newPrivate(&curves[0], one, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func parsePrivateV1(f keyFields, info KeyInfo, open Opener) (*PrivateKey, error)
 	}
 	defer clear(value)
 	if info.Protection == Unprotected {
-		return finishPrivate(f, info, func() (*PrivateKey, error) { return privateV1(curve, value) })
+		return finishPrivate(f, info, func() (*PrivateKey, error) { return privateV1(curve, value, open.Known) })
 	}
 	kek, err := kekV1(f, info, open)
 	if err != nil {
@@ -76,7 +76,7 @@ func parsePrivateV1(f keyFields, info KeyInfo, open Opener) (*PrivateKey, error)
 		return nil, err
 	}
 	defer clear(plain)
-	return finishPrivate(f, info, func() (*PrivateKey, error) { return privateV1(curve, plain) })
+	return finishPrivate(f, info, func() (*PrivateKey, error) { return privateV1(curve, plain, open.Known) })
 }
 
 // kekV1 returns the key under which a version 1 scalar is encrypted.
@@ -126,12 +126,12 @@ func sharedForKey(protector *PrivateKey, ephemeral []byte) ([]byte, error) {
 	return s, err
 }
 
-func privateV1(curve *curveInfo, value []byte) (*PrivateKey, error) {
+func privateV1(curve *curveInfo, value []byte, known *Known) (*PrivateKey, error) {
 	scalar, err := curve.fixedScalar(value)
 	if err != nil {
 		return nil, badKey("private value is out of range")
 	}
-	return newPrivateChecked(curve, scalar)
+	return newPrivateChecked(curve, scalar, known)
 }
 
 // finishPrivate makes the key and compares its ID with the last field. Because a seal

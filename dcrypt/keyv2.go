@@ -57,11 +57,11 @@ func parsePrivateV2(f keyFields, info KeyInfo, open Opener) (*PrivateKey, error)
 		return nil, err
 	}
 	defer clear(value)
-	return finishPrivate(f, info, func() (*PrivateKey, error) { return privateV2(curve, value) })
+	return finishPrivate(f, info, func() (*PrivateKey, error) { return privateV2(curve, value, open.Known) })
 }
 
 // privateV2 reads a private value of version 2.
-func privateV2(curve *curveInfo, value []byte) (*PrivateKey, error) {
+func privateV2(curve *curveInfo, value []byte, known *Known) (*PrivateKey, error) {
 	switch {
 	case curve == nil:
 		return parsePKCS1(value)
@@ -69,7 +69,7 @@ func privateV2(curve *curveInfo, value []byte) (*PrivateKey, error) {
 		if len(value) != curve.scalar {
 			return nil, badKey("private value has the wrong length")
 		}
-		return newPrivateChecked(curve, bytes.Clone(value))
+		return newPrivateChecked(curve, bytes.Clone(value), known)
 	}
 	magnitude, err := parseMPI(value)
 	if err != nil {
@@ -79,7 +79,7 @@ func privateV2(curve *curveInfo, value []byte) (*PrivateKey, error) {
 	if err != nil {
 		return nil, badKey("private value is out of range")
 	}
-	return newPrivateChecked(curve, scalar)
+	return newPrivateChecked(curve, scalar, known)
 }
 
 // openV2 undoes the seal of a version 2 private key.

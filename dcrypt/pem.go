@@ -14,8 +14,6 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
-
-	"mailcrypt/internal/secret"
 )
 
 // The block types that Dovecot takes. It refuses the older EC PRIVATE KEY and RSA
@@ -61,24 +59,24 @@ func parsePublicPEM(text []byte) (*PublicKey, error) {
 	return parseSPKI(der)
 }
 
-func parsePrivatePEM(text []byte, info KeyInfo, password secret.Bytes) (*PrivateKey, error) {
+func parsePrivatePEM(text []byte, info KeyInfo, open Opener) (*PrivateKey, error) {
 	der, err := decodePEM(text)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(der)
 	if info.Protection == Unprotected {
-		return parsePKCS8(der)
+		return parsePKCS8(der, open.Known)
 	}
-	if password.IsZero() {
+	if open.Password.IsZero() {
 		return nil, ErrPasswordRequired
 	}
-	plain, err := openPBES2(der, password.Bytes())
+	plain, err := openPBES2(der, open.Password.Bytes())
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plain)
-	k, err := parsePKCS8(plain)
+	k, err := parsePKCS8(plain, open.Known)
 	if _, ok := err.(*FormatError); ok {
 		// One wrong password in 256 leaves something that looks like padding.
 		return nil, ErrPassword
