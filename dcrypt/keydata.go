@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"mailcrypt/internal/sha256loop"
 )
 
 // keyDataRounds is how often the key-data hash is iterated, whatever the header's
@@ -111,7 +113,7 @@ func (h *Header) wrapKey(secret, ephemeral []byte) (*cipherInfo, []byte) {
 			aad = tailLen
 		}
 	}
-	return c, derive(h.digest.new, secret, ephemeral, h.Rounds, c.keySize+c.ivSize()+aad)
+	return c, h.digest.derive(secret, ephemeral, h.Rounds, c.keySize+c.ivSize()+aad)
 }
 
 // cryptSeed encrypts or decrypts the seed of a version 1 stream. Its counter begins at
@@ -132,7 +134,8 @@ func (h *Header) keyDataHash(kd []byte) []byte {
 		return sum
 	}
 	if h.digest.name == "sha256" {
-		return iterateSHA256(sum)
+		sha256loop.Chain((*[sha256.Size]byte)(sum), keyDataRounds)
+		return sum
 	}
 	// One Write for digest and counter.
 	n := len(sum)
@@ -144,17 +147,4 @@ func (h *Header) keyDataHash(kd []byte) []byte {
 		d.Sum(sum[:0])
 	}
 	return sum[:n]
-}
-
-// iterateSHA256 is the loop of keyDataHash without a hash.Hash: with what almost every stream
-// has, it is much of what saving a small message costs.
-func iterateSHA256(sum []byte) []byte {
-	var b [sha256.Size + 4]byte
-	copy(b[:], sum)
-	for i := uint32(1); i <= keyDataRounds; i++ {
-		binary.BigEndian.PutUint32(b[sha256.Size:], i)
-		next := sha256.Sum256(b[:])
-		copy(b[:], next[:])
-	}
-	return append(sum[:0], b[:sha256.Size]...)
 }

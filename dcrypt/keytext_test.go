@@ -333,7 +333,7 @@ func TestStandardLibraryAgrees(t *testing.T) {
 		}
 	}
 	want, err := pbkdf2.Key(digests[0].new, "secret", []byte("salt"), 77, 100)
-	if got := derive(digests[0].new, []byte("secret"), []byte("salt"), 77, 100); err != nil || !bytes.Equal(got, want) {
+	if got := digests[0].derive([]byte("secret"), []byte("salt"), 77, 100); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("derive = %x, want %x", got, want)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"strconv"
+
+	"mailcrypt/internal/sha256loop"
 )
 
 // rounds1 is the fixed PBKDF2 round count of version 1 keys sealed by a password.
@@ -95,7 +97,7 @@ func kekV1(f keyFields, info KeyInfo, open Opener) ([]byte, error) {
 			return nil, ErrPassword
 		}
 		defer clear(password)
-		return derive(sha256.New, password, salt, rounds1, 32), nil
+		return sha256loop.PBKDF2(password, salt, rounds1, 32), nil
 	}
 	ephemeral, err := unhexField(f[4])
 	if err != nil {

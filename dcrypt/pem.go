@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"mailcrypt/internal/sha256loop"
 )
 
 // The block types that Dovecot takes. It refuses the older EC PRIVATE KEY and RSA
@@ -110,7 +112,7 @@ func openPBES2(der, password []byte) ([]byte, error) {
 		return nil, err
 	}
 	if p.cipher == nil {
-		key := derive(p.prf, password, p.salt, int(p.rounds), 24)
+		key := sha256loop.Generic(p.prf, password, p.salt, int(p.rounds), 24)
 		defer clear(key)
 		block, err := des.NewTripleDESCipher(key)
 		if err != nil || len(p.text)%des.BlockSize != 0 {
@@ -123,7 +125,7 @@ func openPBES2(der, password []byte) ([]byte, error) {
 		}
 		return out, nil
 	}
-	key := derive(p.prf, password, p.salt, int(p.rounds), p.cipher.keySize)
+	key := sha256loop.Generic(p.prf, password, p.salt, int(p.rounds), p.cipher.keySize)
 	defer clear(key)
 	out, err := p.cipher.open(key, p.iv, nil, p.text)
 	if err != nil {

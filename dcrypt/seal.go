@@ -77,7 +77,7 @@ func newSeal(cipher, hash string, rounds int, by Protection) (*seal, error) {
 
 // key derives key || iv from a password or shared secret.
 func (s *seal) key(secret []byte) []byte {
-	return derive(s.digest.new, secret, s.salt, s.rounds, s.cipher.keySize+s.cipher.ivSize())
+	return s.digest.derive(secret, s.salt, s.rounds, s.cipher.keySize+s.cipher.ivSize())
 }
 
 func (s *seal) open(secret, text []byte) ([]byte, error) {

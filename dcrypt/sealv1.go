@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+
+	"mailcrypt/internal/sha256loop"
 )
 
 // ErrHexPassword reports a password that cannot seal a key in version 1: Dovecot takes it
@@ -36,7 +38,7 @@ func SealPasswordV1(k *PrivateKey, password []byte) ([]byte, error) {
 	defer clear(secret)
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails
-	kek := derive(sha256.New, secret, salt, rounds1, 32)
+	kek := sha256loop.PBKDF2(secret, salt, rounds1, 32)
 	defer clear(kek)
 	text, err := k.sealV1(kek)
 	if err != nil {

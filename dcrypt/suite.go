@@ -3,19 +3,19 @@ package dcrypt
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha3"
 	"crypto/sha512"
 	"encoding/asn1"
-	"encoding/binary"
 	"errors"
 	"hash"
 	"strings"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"mailcrypt/internal/sha256loop"
 )
 
 type mode int
@@ -116,31 +116,12 @@ func digestByName(name string) (*digestInfo, error) {
 	return nil, unsupported("digest", name)
 }
 
-// derive is PBKDF2 (RFC 8018 section 5.2). The standard library's takes the password
-// as a string, which could not be cleared.
-func derive(h func() hash.Hash, password, salt []byte, rounds, size int) []byte {
-	prf := hmac.New(h, password)
-	out := make([]byte, 0, size+prf.Size())
-	u := make([]byte, 0, prf.Size())
-	for block := uint32(1); len(out) < size; block++ {
-		prf.Reset()
-		prf.Write(salt)
-		prf.Write(binary.BigEndian.AppendUint32(nil, block))
-		at := len(out)
-		out = prf.Sum(out)
-		t := out[at:]
-		u = append(u[:0], t...)
-		for range rounds - 1 {
-			prf.Reset()
-			prf.Write(u)
-			u = prf.Sum(u[:0])
-			for i := range t {
-				t[i] ^= u[i]
-			}
-		}
+// derive is PBKDF2 (RFC 8018 section 5.2).
+func (d *digestInfo) derive(password, salt []byte, rounds, size int) []byte {
+	if d.name == "sha256" {
+		return sha256loop.PBKDF2(password, salt, rounds, size)
 	}
-	clear(u)
-	return out[:size]
+	return sha256loop.Generic(d.new, password, salt, rounds, size)
 }
 
 // errUnwrap is the one reason for ciphertext that does not open: padding, length or
