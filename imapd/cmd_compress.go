@@ -1,8 +1,6 @@
 package imapd
 
 import (
-	"io"
-
 	"mailcrypt/imapd/imapwire"
 	"mailcrypt/internal/deflate"
 )
@@ -28,27 +26,12 @@ func (s *session) compress(*call) error {
 		if s.zip == nil {
 			s.zip = deflate.NewReader(s.conn)
 		}
-		s.zip.Begin(s.dec.Layer(&commandReader{s.zip, s.conn}))
-		s.conn.layer()
+		s.zip.Begin(s.dec.Layer(s.zip))
 		s.enc.Reset(deflate.NewWriter(s.conn))
 		s.srv.opts.Metrics.Compressed(1)
 		return nil
 	}
 	return ok("", "Begin compression.")
-}
-
-// A commandReader reads what is decompressed and tells the connection that it is there.
-type commandReader struct {
-	r io.Reader
-	c *conn
-}
-
-func (r *commandReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	if n > 0 {
-		r.c.begin()
-	}
-	return n, err
 }
 
 // endCompression takes the layer off: the client's stream ends behind the command that was

@@ -31,7 +31,7 @@ func (s *session) idle(c *call) error {
 			return err
 		}
 		s.conn.wakeAfter(idleNotify - time.Since(told))
-		err := s.dec.Wait()
+		err := s.input()
 		if err == nil {
 			break
 		}

@@ -20,7 +20,6 @@ type conn struct {
 	nc       net.Conn
 	raw      net.Conn      // below TLS
 	waiting  bool          // for the next command, where a shutdown may interrupt
-	layered  bool          // what is read may be no part of a command, see begin
 	since    time.Time     // waiting began
 	woken    bool          // wake was called
 	alarm    time.Time     // when to wake by ourselves, unless zero
@@ -104,10 +103,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := nc.Read(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case n > 0:
-		c.waiting = c.waiting && c.layered // a command has begun: let it be finished
-	case errors.Is(err, os.ErrDeadlineExceeded) && c.waiting && !c.closing && !c.evicted:
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.waiting && !c.closing && !c.evicted {
 		now := time.Now()
 		alarmed := !c.alarm.IsZero() && !now.Before(c.alarm)
 		if c.woken || alarmed {
@@ -121,15 +117,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// layer says that from now on begin tells when a command has begun, and not Read: octets of a
-// compressed stream may end what was flushed before and hold no octet of a command.
-func (c *conn) layer() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.layered = true
-}
-
-// begin says that a command has begun.
+// begin says that a command has begun: let it be finished. Read cannot tell. What has begun may
+// have been read ahead with what came before, and the octets of a compressed stream may be
+// the end of a flush, which is no command.
 func (c *conn) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

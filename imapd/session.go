@@ -183,10 +183,21 @@ func (s *session) await() error {
 		if err := s.notified(woken); err != nil {
 			return err
 		}
-		if err := s.dec.Wait(); !errors.Is(err, errWoken) {
+		if err := s.input(); !errors.Is(err, errWoken) {
 			return err
 		}
 	}
+}
+
+// input waits for what the client says; errWoken where there is something to tell first. From
+// the first octet on nothing wakes, be it that a line was read ahead in part: a client may send
+// the end of IDLE together with its beginning.
+func (s *session) input() error {
+	err := s.dec.Wait()
+	if err == nil {
+		s.conn.begin()
+	}
+	return err
 }
 
 // recovered keeps a panic from taking other users' sessions along. The value of a
