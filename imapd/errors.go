@@ -86,7 +86,7 @@ func (s *session) statusOf(c *call, err error) *status {
 		return &status{"NO", "LIMIT", "A limit of the mailbox was reached."}
 	case errors.Is(err, mailbox.ErrTooLarge):
 		return &status{"NO", "TOOBIG", "Message is too large."}
-	case errors.Is(err, mailbox.ErrNoModSeqs): // the mailbox went away, or its index did, in the middle of a command
+	case errors.Is(err, mailbox.ErrNoModSeqs): // the index was damaged in the middle of a session
 		return &status{"NO", "UNAVAILABLE", "Modification sequences are not kept any more. Select the mailbox again."}
 	case errors.Is(err, mailbox.ErrReadOnly):
 		return &status{"NO", "READ-ONLY", "Mailbox is read-only."}

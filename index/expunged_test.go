@@ -421,6 +421,9 @@ func TestSyncWithoutFile(t *testing.T) {
 	}
 	m.Put(7, 100, []Record{record(5, 5)}, nil)
 	m.Close()
+	if err := m.Sync(); !errors.Is(err, ErrClosed) || errors.Is(err, mailbox.ErrNoModSeqs) {
+		t.Errorf("Sync after Close: %v", err)
+	}
 	if err := again.Sync(); err != nil {
 		t.Error(err)
 	}

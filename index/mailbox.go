@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -42,7 +43,11 @@ type Mailbox struct {
 	// nothing yet where that is 0.
 	unlogged bool
 	floor    mailbox.ModSeq
+	closed   bool // under DB.mu
 }
+
+// ErrClosed reports the use of a Mailbox after Close.
+var ErrClosed = errors.New("index: mailbox is closed")
 
 // Mailbox loads what is recorded of a mailbox, and what is about to be. Of several Mailboxes
 // of one GUID the last counts: what an earlier one puts is not taken any more. The caller
@@ -166,7 +171,8 @@ func (m *Mailbox) Forget() { m.unlogged, m.floor = true, m.h.highest }
 
 // Sync waits until everything that was put is on disk. It costs nothing where that is so,
 // and calls at the same time share one write. The error wraps mailbox.ErrNoModSeqs where
-// the index is not kept in a file.
+// the index is not kept in a file or the GUID has become that of another Mailbox, and ErrClosed
+// after Close, be it while Sync waits.
 func (m *Mailbox) Sync() error {
 	d := m.db
 	if done, err := d.synced(m); done {
@@ -188,6 +194,9 @@ func (m *Mailbox) Sync() error {
 func (d *DB) synced(m *Mailbox) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if m.closed {
+		return true, fmt.Errorf("index: syncing: %w", ErrClosed)
+	}
 	if d.bolt == nil || d.owners[m.guid] != m {
 		return true, fmt.Errorf("index: %w", mailbox.ErrNoModSeqs)
 	}
@@ -198,6 +207,7 @@ func (d *DB) synced(m *Mailbox) (bool, error) {
 func (m *Mailbox) Close() {
 	m.db.mu.Lock()
 	defer m.db.mu.Unlock()
+	m.closed = true
 	if m.db.owners[m.guid] == m {
 		delete(m.db.owners, m.guid)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"mailcrypt/index"
 	"mailcrypt/mailbox"
 )
 
@@ -32,8 +33,9 @@ func (m *Mailbox) Expunged(ctx context.Context, since mailbox.ModSeq) (uids []ma
 
 // SyncModSeqs makes durable what the View at the call shows: first the names of our files,
 // then the index. It holds nothing that others need meanwhile, and calls at the same time
-// share the work. The error wraps mailbox.ErrNoModSeqs where the index is not kept in a
-// file, or another mailbox has taken the same GUID.
+// share the work. The error wraps mailbox.ErrNotFound where the mailbox is gone, also since the
+// call began, and mailbox.ErrNoModSeqs where the index is not kept in a file, or another
+// mailbox has taken the same GUID.
 //
 // The order is for those who were told that their change is done; modseqs would be right
 // in either, for the index records flags with each modseq, and where a file has others when
@@ -57,11 +59,26 @@ func (m *Mailbox) SyncModSeqs(ctx context.Context) error {
 		b.mu.RLock()
 		idx = b.idx
 		b.mu.RUnlock()
+		if idx == nil { // deleted since
+			return b.wrap("syncing modseqs of", mailbox.ErrNotFound)
+		}
 	}
 	if err := b.syncDirs(); err != nil {
 		return b.wrap("syncing modseqs of", b.orNotFound(err))
 	}
-	return b.wrap("syncing modseqs of", idx.Sync())
+	err := idx.Sync()
+	if errors.Is(err, index.ErrClosed) && !b.isClosed() {
+		// The mailbox was deleted, or has become another one, and with it the View at the call.
+		err = mailbox.ErrNotFound
+	}
+	return b.wrap("syncing modseqs of", err)
+}
+
+// isClosed reports whether nobody uses the box any more.
+func (b *box) isClosed() bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.closed
 }
 
 // syncDirs syncs the directories in which we have renamed or removed files: cur before new.

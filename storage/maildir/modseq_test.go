@@ -105,6 +105,34 @@ func TestNoModSeqs(t *testing.T) {
 	wantGone(t, m, first, false)
 }
 
+// A mailbox that is deleted while its modseqs are synced is gone, as for all other calls: that
+// its index is closed says nothing of modseqs.
+func TestSyncModSeqsDeleted(t *testing.T) {
+	for name, read := range map[string]bool{"read": true, "never read": false} {
+		t.Run(name, func(t *testing.T) {
+			h := openTree(t, newLocation(t), Options{})
+			if err := h.Create(t.Context(), "Box"); err != nil {
+				t.Fatal(err)
+			}
+			m := openBox(t, h, "Box")
+			if read {
+				m.View()
+			}
+			m.b.syncing.Lock() // between the look at the index and its use
+			done := make(chan error)
+			go func() { done <- m.SyncModSeqs(t.Context()) }()
+			time.Sleep(20 * time.Millisecond) // it should be there by now; if not, the test proves less
+			if err := h.Delete(t.Context(), "Box"); err != nil {
+				t.Fatal(err)
+			}
+			m.b.syncing.Unlock()
+			if err := <-done; !errors.Is(err, mailbox.ErrNotFound) {
+				t.Errorf("SyncModSeqs: %v", err)
+			}
+		})
+	}
+}
+
 // SyncModSeqs syncs the names before the index says so, and only what is outstanding.
 func TestSyncModSeqsOrder(t *testing.T) {
 	m := newInbox(t)
