@@ -38,3 +38,17 @@ func (p *PublicKeys) parse(text []byte) (*dcrypt.PublicKey, error) {
 	p.keys[string(text)] = k
 	return k, nil
 }
+
+// look is parse for who needs the key once: one that is not held is not held then either, so
+// that whoever looks all folders over leaves those that are used.
+func (p *PublicKeys) look(text []byte) (*dcrypt.PublicKey, error) {
+	if p != nil {
+		p.mu.Lock()
+		k := p.keys[string(text)]
+		p.mu.Unlock()
+		if k != nil {
+			return k, nil
+		}
+	}
+	return dcrypt.ParsePublicKey(text)
+}

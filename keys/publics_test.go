@@ -20,11 +20,24 @@ func TestPublicKeys(t *testing.T) {
 		if err != nil || !one.Equal(k.Public()) {
 			t.Fatalf("parsed another key: %v", err)
 		}
+		if two, _ := p.look(text); two != one {
+			t.Fatal("a key that is held was not found")
+		}
 		if two, _ := p.parse(text); two != one {
 			t.Fatal("parsed twice")
 		}
 		if _, err := p.parse(text[1:]); err == nil {
 			t.Fatal("a cut text is a key")
+		}
+	}
+	other, err := dcrypt.GenerateKey(dcrypt.Prime256v1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := len(p.keys)
+	for _, from := range []*PublicKeys{&p, nil} {
+		if k, err := from.look([]byte(other.Public().Text())); err != nil || !k.Equal(other.Public()) || len(p.keys) != held {
+			t.Errorf("looking at a key that is not held: %v, %d held, were %d", err, len(p.keys), held)
 		}
 	}
 	if len(p.keys) > maxPublics {

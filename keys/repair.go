@@ -177,7 +177,7 @@ func (k *Keys) VerifyFolder(ctx context.Context, r *Ring, folder mailbox.GUID) e
 	var pub *dcrypt.PublicKey
 	var active, private []byte
 	err := k.dict.View(ctx, func(d attrdict.Reader) (err error) {
-		if pub, active, err = activeKey(d, l); pub != nil {
+		if pub, active, err = activeKeyBy(d, l, k.Publics.look); pub != nil {
 			private, err = get(d, l.private(string(active)))
 		}
 		return err
