@@ -66,14 +66,17 @@ func Replace(path string, perm os.FileMode, write func(io.Writer) error) error {
 // SyncDir is the function of the same name, as a step that can fail.
 func (f *Faults) SyncDir(dir string) error {
 	return f.Do(OpSyncDir, dir, func() error {
-		d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+		fd, err := openFD(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return fmt.Errorf("durable: syncing directory: %w", err)
 		}
-		defer d.Close()
+		defer unix.Close(fd)
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.Fsync(fd)
+		}
 		// Dovecot: fdatasync_path() ignores the same two.
-		if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBADF) {
-			return fmt.Errorf("durable: syncing directory: %w", err)
+		if err != nil && err != unix.EINVAL && err != unix.EBADF {
+			return fmt.Errorf("durable: syncing directory: %w", &os.PathError{Op: "sync", Path: dir, Err: err})
 		}
 		return nil
 	})

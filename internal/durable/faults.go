@@ -166,8 +166,12 @@ func (f *Faults) Mkdir(path string, perm os.FileMode) error {
 func (f *Faults) OpenFile(path string, flag int, perm os.FileMode) (*File, error) {
 	var file *os.File
 	open := func() (err error) {
-		file, err = os.OpenFile(path, flag|noFollow, perm)
-		if err == nil && flag&os.O_CREATE != 0 {
+		fd, err := openFD(path, flag|noFollow, perm)
+		if err != nil {
+			return err
+		}
+		file = os.NewFile(uintptr(fd), path)
+		if flag&os.O_CREATE != 0 {
 			err = InheritFile(file)
 		}
 		return err

@@ -11,6 +11,20 @@ import (
 // noFollow makes opening a symbolic link fail: stores are hostile input.
 const noFollow = unix.O_NOFOLLOW | unix.O_CLOEXEC
 
+// openFD opens a file or directory without what os.OpenFile does for pipes and sockets:
+// five calls of the kernel, in vain, for each file that a message needs.
+func openFD(path string, flag int, perm os.FileMode) (int, error) {
+	for {
+		fd, err := unix.Open(path, flag|unix.O_LARGEFILE, uint32(perm.Perm()))
+		if err == nil {
+			return fd, nil
+		}
+		if err != unix.EINTR {
+			return -1, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
 // A File is an open file whose changes are steps of a [Faults]. One goroutine at a time.
 type File struct {
 	f      *os.File
