@@ -152,9 +152,7 @@ func TestMultiAppendMemory(t *testing.T) {
 	if open > 64 {
 		t.Errorf("%d files were open at once", open)
 	}
-	if left, _ := filepath.Glob(filepath.Join(d.dir, "*", "*", "tmp", "*")); len(left) > 0 {
-		t.Errorf("%d files are left in tmp", len(left))
-	}
+	d.noLeftovers(t)
 }
 
 // TestCatenateSealed puts a message together from encrypted ones of two mailboxes, and

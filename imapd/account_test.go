@@ -90,7 +90,7 @@ func (w *accountWorld) held() (h held) {
 		h.watches += strings.Count(string(b), "inotify wd:")
 	}
 	filepath.WalkDir(w.dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && filepath.Base(filepath.Dir(path)) == "tmp" {
+		if err == nil && !e.IsDir() && filepath.Base(filepath.Dir(path)) == "tmp" && !strings.HasSuffix(path, ".lock") {
 			h.temporary++
 		}
 		return nil

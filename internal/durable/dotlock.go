@@ -35,6 +35,9 @@ type DotlockOptions struct {
 	// AdvanceMtime makes ReplaceWith give the file a modification time later than the old
 	// one's by a second at least: readers of dovecot-keywords compare whole seconds.
 	AdvanceMtime bool
+	// Spare, where set, keeps the lock file for the next time. It does nothing for an
+	// anonymous lock.
+	Spare *Spare
 	// Faults is for tests.
 	Faults *Faults
 }
@@ -66,6 +69,9 @@ func Lock(ctx context.Context, path string, o DotlockOptions) (*Dotlock, error) 
 			return nil, fmt.Errorf("durable: locking %s: %w", path, err)
 		}
 		o.Host = host
+	}
+	if o.Anonymous {
+		o.Spare = nil
 	}
 	key, err := keyOf(path)
 	if err != nil {
@@ -124,6 +130,17 @@ func (l *Dotlock) acquire(ctx context.Context) error {
 func pause() time.Duration { return time.Duration(100+rand.IntN(100)) * time.Millisecond }
 
 func (l *Dotlock) create() error {
+	spare, err := l.o.Spare.take(l)
+	if err != nil {
+		return fmt.Errorf("durable: creating lock: %w", err)
+	}
+	if spare != nil {
+		l.file = spare
+		if err := l.note(); err != nil {
+			return fmt.Errorf("durable: creating lock: %w", err)
+		}
+		return nil
+	}
 	file, err := l.o.Faults.OpenFile(l.lock, os.O_RDWR|os.O_CREATE|os.O_EXCL, l.o.Perm)
 	if err != nil {
 		return fmt.Errorf("durable: creating lock: %w", err)
@@ -136,13 +153,21 @@ func (l *Dotlock) create() error {
 	return nil
 }
 
-// sign notes which file is ours and writes the holder into it.
-func (l *Dotlock) sign() error {
+// note notes which file is ours.
+func (l *Dotlock) note() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(l.file.f.Fd()), &st); err != nil {
 		return err
 	}
 	l.id = fingerprint{dev: uint64(st.Dev), ino: st.Ino}
+	return nil
+}
+
+// sign notes which file is ours and writes the holder into it.
+func (l *Dotlock) sign() error {
+	if err := l.note(); err != nil {
+		return err
+	}
 	if l.o.Anonymous {
 		return nil
 	}
@@ -193,9 +218,20 @@ func (l *Dotlock) Unlock() (err error) {
 
 // release removes the lock file if it is ours.
 func (l *Dotlock) release() error {
-	defer l.file.Close()
+	spare := l.o.Spare.owns(l)
 	if err := l.Check(); err != nil {
+		if spare {
+			l.o.Spare.lose(l)
+		} else {
+			_ = l.file.Close()
+		}
 		return err
+	}
+	if l.o.Spare.keep(l) {
+		return nil
+	}
+	if !spare {
+		defer l.file.Close()
 	}
 	if err := l.o.Faults.Remove(l.lock); err != nil {
 		return fmt.Errorf("durable: unlocking: %w", err)
@@ -225,7 +261,9 @@ func (l *Dotlock) ReplaceWith(write func(io.Writer) error) error {
 			_ = l.release() // what kept us from replacing matters more
 		}
 		if renamed {
-			defer l.file.Close()
+			if l.o.Anonymous {
+				defer l.file.Close()
+			}
 			err = l.o.Faults.SyncDir(filepath.Dir(l.path))
 		}
 	})

@@ -85,6 +85,7 @@ type box struct {
 	identity index.Identity // as last recorded
 	unknown  mailbox.UID    // UIDs from here on that are not there may have been expunged while nobody looked; 0: none
 	commits  commitQueue
+	spare    *durable.Spare // of the uidlist's lock
 
 	arrived atomic.Bool      // we have delivered since the last sync: that comes before what gets its UID at once
 	renamed [2]atomic.Uint64 // counts our changes of the directories that were not synced
@@ -119,6 +120,8 @@ func newBox(h *Hierarchy, f folder, db *index.DB) *box {
 		recents: map[*entry]struct{}{}, inNew: map[*entry]struct{}{}, view: &mailbox.View{}}
 	b.at.Store(&f)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	name := h.unique.next() + ".lock"
+	b.spare = durable.NewSpare(func() string { return b.tmpPath(name) })
 	return b
 }
 
@@ -298,7 +301,7 @@ func (b *box) lastChange() (last mailbox.ModSeq) {
 // lockList takes the uidlist's lock.
 func (b *box) lockList(ctx context.Context, wait time.Duration) (*durable.Dotlock, error) {
 	return durable.Lock(ctx, filepath.Join(b.f().control, uidlistName), durable.DotlockOptions{
-		Wait: wait, Stale: 120 * time.Second, Perm: b.mode, Host: b.h.host, Faults: b.h.faults})
+		Wait: wait, Stale: 120 * time.Second, Perm: b.mode, Host: b.h.host, Spare: b.spare, Faults: b.h.faults})
 }
 
 // tryLockList takes the lock for work that should, but need not, have it: on a full disk
@@ -331,6 +334,7 @@ func (b *box) close() {
 	b.closed = true
 	b.mu.Unlock()
 	b.unwatch()
+	b.spare.Close()
 	if b.idx != nil {
 		b.idx.Close()
 	}

@@ -79,7 +79,7 @@ func TestFullDisk(t *testing.T) {
 				t.Errorf("%d messages of %d, %v", v.Len(), saved-1, err)
 			}
 			save(t, m, "last", mailbox.SaveInfo{Flags: flags("k")})
-			if n := names(t, filepath.Join(dir, "M", "tmp")); len(n) != 0 {
+			if n := inTmp(t, filepath.Join(dir, "M", "tmp")); len(n) != 0 {
 				t.Errorf("tmp holds %q", n)
 			}
 		})

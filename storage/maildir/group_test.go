@@ -40,8 +40,8 @@ func TestFinishedMessagesAreClosed(t *testing.T) {
 	if err != nil || len(uids) != 300 || uids[299]-uids[0] != 299 {
 		t.Errorf("%d UIDs, %v", len(uids), err)
 	}
-	if left, err := os.ReadDir(m.b.f().dir + "/tmp"); err != nil || len(left) != 0 {
-		t.Errorf("%d files in tmp, %v", len(left), err)
+	if left := inTmp(t, m.b.f().dir+"/tmp"); len(left) != 0 {
+		t.Errorf("tmp holds %q", left)
 	}
 }
 

@@ -193,6 +193,13 @@ func names(t testing.TB, dir string) []string {
 	return out
 }
 
+// inTmp returns what a tmp directory holds, without the lock file that an open mailbox keeps
+// there.
+func inTmp(t testing.TB, dir string) []string {
+	t.Helper()
+	return slices.DeleteFunc(names(t, dir), func(name string) bool { return strings.HasSuffix(name, ".lock") })
+}
+
 // inMemory has the test's directories in memory, where a sync costs nothing.
 func inMemory(t *testing.T) {
 	t.Helper()

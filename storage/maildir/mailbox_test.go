@@ -67,7 +67,7 @@ func TestSave(t *testing.T) {
 	if err != nil || p.damage != nil || len(p.records) != 5 {
 		t.Errorf("uidlist %q: %v, %v", list, err, p.damage)
 	}
-	if n := names(t, filepath.Join(dir, "tmp")); len(n) != 0 {
+	if n := inTmp(t, filepath.Join(dir, "tmp")); len(n) != 0 {
 		t.Errorf("tmp holds %q", n)
 	}
 }
@@ -115,7 +115,7 @@ func TestAbort(t *testing.T) {
 		t.Error(err)
 	}
 	wantShown(t, m)
-	if n := names(t, filepath.Join(m.b.f().dir, "tmp")); len(n) != 0 {
+	if n := inTmp(t, filepath.Join(m.b.f().dir, "tmp")); len(n) != 0 {
 		t.Errorf("tmp holds %q", n)
 	}
 	p, _ = m.Create(t.Context(), mailbox.SaveInfo{NeedUID: true})

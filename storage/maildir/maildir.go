@@ -22,6 +22,8 @@
 // the base name, S and W are sizes that the name lacks; others are kept. Version 1 of the
 // file is read and replaced by version 3 at the next write.
 //
+// While a mailbox is open, the file of the last lock waits for the next one in tmp, as *.lock.
+//
 // dovecot-keywords has a line of index, space and name for each keyword letter in use.
 // It is written under the uidlist's lock, before the first file that uses it is renamed.
 //

@@ -1,7 +1,6 @@
 package maildir
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -43,8 +42,8 @@ func TestRenameWhileSaving(t *testing.T) {
 		t.Errorf("%d messages in B, %d in A", n, o)
 	}
 	for _, m := range []*Mailbox{b, other} {
-		if left, err := os.ReadDir(m.b.tmpPath("")); err != nil || len(left) != 0 {
-			t.Errorf("%d files in tmp, %v", len(left), err)
+		if left := inTmp(t, m.b.tmpPath("")); len(left) != 0 {
+			t.Errorf("tmp holds %q", left)
 		}
 	}
 }
