@@ -82,8 +82,11 @@ func TestQuotaAppend(t *testing.T) {
 	if n := len(stored(t, filepath.Join(w.dir, "u/Maildir"))); n != 3 {
 		t.Errorf("%d files after a refusal", n)
 	}
-	if left, _ := filepath.Glob(filepath.Join(w.dir, "u/Maildir/tmp/*")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+	left, _ := filepath.Glob(filepath.Join(w.dir, "u/Maildir/tmp/*"))
+	for _, path := range left {
+		if filepath.Ext(path) != ".lock" { // of the uidlist, for the next time
+			t.Errorf("left behind: %s", path)
+		}
 	}
 	wantUsed(t, l, 900, 3)
 	if err := trySave(in, mail(100), 100); err != nil {

@@ -3,6 +3,7 @@ package account
 import (
 	"log/slog"
 	"sync"
+	"time"
 
 	"mailcrypt/dcrypt"
 	"mailcrypt/keys"
@@ -11,8 +12,13 @@ import (
 	"mailcrypt/storage"
 )
 
-// maxCaches is how many caches that nobody uses an account remembers.
-const maxCaches = 16
+const (
+	// maxCaches is how many caches that nobody uses an account remembers.
+	maxCaches = 16
+	// restAfter is how long the file of one stays open that nobody uses: of many deliveries in
+	// a row none opens it, and what they tell is written at once.
+	restAfter = 2 * time.Second
+)
 
 // caches are the sealed caches of an account's mailboxes, in the directory of its index.
 type caches struct {
@@ -26,6 +32,7 @@ type caches struct {
 type openCache struct {
 	*sealedcache.Cache
 	users int
+	rest  *time.Timer // nil before the first time that nobody uses it
 }
 
 // get returns a mailbox's cache; nil where none is kept. The caller gives it back by put.
@@ -62,19 +69,36 @@ func (cs *caches) trim() {
 
 func (cs *caches) drop(guid mailbox.GUID, c *openCache) {
 	delete(cs.open, guid)
+	if c.rest != nil {
+		c.rest.Stop()
+	}
 	if err := c.Close(); err != nil {
 		cs.log.Warn("closing a sealed cache", "err", err)
 	}
 }
 
-// put gives a cache back. What was learned is written then.
+// put gives a cache back. What was learned is written soon.
 func (cs *caches) put(guid mailbox.GUID) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.open[guid]; c != nil {
-		if c.users--; c.users == 0 {
-			c.Rest()
+		if c.users--; c.users > 0 {
+			return
 		}
+		if c.rest == nil {
+			c.rest = time.AfterFunc(restAfter, func() { cs.idle(c) })
+		} else {
+			c.rest.Reset(restAfter)
+		}
+	}
+}
+
+// idle closes the file of a cache that nobody has used for a while.
+func (cs *caches) idle(c *openCache) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c.users == 0 {
+		c.Rest()
 	}
 }
 
