@@ -32,7 +32,7 @@ func TestKeyDataKeeper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, size := range []int{1, 5000, smallBody + 100_000} {
+	for _, size := range []int{1, 5000, smallBody - 1000, smallBody + 100_000} {
 		text := bytes.Repeat([]byte("mail"), size)[:size]
 		k := &keeper{KeyList: KeyList{key}, kept: map[string][]byte{}}
 		var stream bytes.Buffer
@@ -47,7 +47,7 @@ func TestKeyDataKeeper(t *testing.T) {
 		check := func(what string, asked int) {
 			t.Helper()
 			k.asked = 0
-			r, err := Open(bytes.NewReader(stream.Bytes()), int64(stream.Len()), k)
+			r, err := open(bytes.NewReader(stream.Bytes()), int64(stream.Len()), k, smallBody)
 			if err != nil {
 				t.Fatalf("%d octets, %s: %v", size, what, err)
 			}
@@ -75,7 +75,7 @@ func TestKeyDataKeeper(t *testing.T) {
 
 		b := stream.Bytes()
 		b[len(b)-1] ^= 1
-		if _, err := Open(bytes.NewReader(b), int64(len(b)), k); !errors.Is(err, ErrAuth) {
+		if _, err := open(bytes.NewReader(b), int64(len(b)), k, smallBody); !errors.Is(err, ErrAuth) {
 			t.Errorf("%d octets, damaged: %v", size, err)
 		}
 	}

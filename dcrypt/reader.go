@@ -7,13 +7,15 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+
+	"mailcrypt/internal/bufpool"
 )
 
-// Bodies up to smallBody are decrypted into memory when they are opened, larger ones
-// in chunks when they are read.
+// Streams up to smallStream are decrypted in memory when they are opened, where there is memory
+// for it; larger ones in chunks of chunkSize when they are read.
 const (
-	smallBody = 1 << 20
-	chunkSize = 64 << 10
+	smallStream = bufpool.Max
+	chunkSize   = 64 << 10
 )
 
 // A Reader is one decrypted stream. ReadAt and Size may be called concurrently.
@@ -22,8 +24,9 @@ type Reader struct {
 	size   int64
 
 	mu    sync.RWMutex // held for writing by Close
-	plain []byte       // the whole plaintext of a small stream
-	large *chunks      // or how to get at a large one
+	plain []byte       // the whole plaintext of a small stream, in buf
+	buf   *bufpool.Buffer
+	large *chunks // or how to get at a large one
 	done  bool
 }
 
@@ -31,22 +34,28 @@ type Reader struct {
 // of its plaintext. The key is found by the IDs in the header.
 //
 // On return the tag or MAC of the whole stream has been checked; a version 1 stream,
-// and one that says it has no integrity, cannot be checked. Streams up to 1 MiB are
-// read once, and r is not needed any more. A larger one is read twice: r must stay
-// usable until Close and is then read in chunks of at least 64 KiB. Should its bytes
-// change after Open, reading what changed fails with ErrAuth. Memory is bounded: up to
-// 1 MiB for a small stream, some 70 KiB and 1/2048 of the size (never above 5 MiB) for
-// a large one.
+// and one that says it has no integrity, cannot be checked. Streams up to 1 MiB, and up to 4
+// while not too many of them are open, are read once, and r is not needed any more: Memory is
+// their text. A larger one is read twice: r must stay usable until Close and is then read in
+// chunks of at least 64 KiB. Should its bytes change after Open, reading what changed fails
+// with ErrAuth. Memory is bounded: the size of a small stream, some 70 KiB and 1/2048 of the
+// size (never above 5 MiB) for a large one.
 //
 // Errors are *FormatError and *UnsupportedError, wrap ErrNoKey, ErrKeyID, ErrAuth or
 // ErrTruncated, or come from r or keys. The caller closes the Reader, not before its
 // last use; r stays the caller's.
 func Open(r io.ReaderAt, size int64, keys KeyFinder) (*Reader, error) {
+	return open(r, size, keys, smallStream)
+}
+
+// open is Open with a bound of its own for what is small.
+func open(r io.ReaderAt, size int64, keys KeyFinder, small int64) (*Reader, error) {
 	keeper, _ := keys.(KeyDataKeeper)
-	o, err := begin(r, size)
+	o, err := begin(r, size, small)
 	if err != nil {
 		return nil, err
 	}
+	defer o.free()
 	if keeper != nil && o.header.Integrity == AEAD {
 		if kd := keeper.KeyData(o.header.raw); len(kd) == o.header.keyDataLen() {
 			rd, err := o.open(kd)
@@ -55,7 +64,7 @@ func Open(r io.ReaderAt, size int64, keys KeyFinder) (*Reader, error) {
 			}
 			// Either the message is damaged or what was kept was not its key data. A
 			// failed tag has wiped the buffer.
-			if o, err = begin(r, size); err != nil {
+			if err := o.read(r); err != nil {
 				return nil, err
 			}
 		}
@@ -80,31 +89,53 @@ func Open(r io.ReaderAt, size int64, keys KeyFinder) (*Reader, error) {
 type opening struct {
 	header *Header
 	src    io.ReaderAt
-	text   int64  // octets of ciphertext
-	small  []byte // the whole stream
+	text   int64           // octets of ciphertext
+	small  *bufpool.Buffer // the whole stream
 }
 
-func begin(r io.ReaderAt, size int64) (o *opening, err error) {
-	o = &opening{src: r}
-	if size <= smallBody {
-		o.small = make([]byte, max(size, 0))
-		if err = readFull(r, o.small, 0); err != nil {
+func begin(r io.ReaderAt, size, small int64) (_ *opening, err error) {
+	o := &opening{src: r}
+	defer func() {
+		if err != nil {
+			o.free()
+		}
+	}()
+	if size <= small {
+		o.small = bufpool.Get(int(max(size, 0)))
+	}
+	if o.small != nil {
+		if err := o.read(r); err != nil {
 			return nil, err
 		}
-		var n int
-		if n, err = headerLen(o.small, size); err == nil {
-			o.header, err = parseHeader(o.small[:n])
+		n, err := headerLen(o.small.B, size)
+		if err != nil {
+			return nil, err
 		}
-	} else {
-		o.header, err = ReadHeader(r, size)
-	}
-	if err != nil {
+		o.header, err = parseHeader(bytes.Clone(o.small.B[:n]))
+		if err != nil {
+			return nil, err
+		}
+	} else if o.header, err = ReadHeader(r, size); err != nil {
 		return nil, err
 	}
 	if o.text = size - o.header.Size - int64(o.header.trailer()); o.text < 0 {
 		return nil, ErrTruncated
 	}
 	return o, nil
+}
+
+// read reads the whole of a small stream.
+func (o *opening) read(r io.ReaderAt) error {
+	if o.small == nil {
+		return nil
+	}
+	return readFull(r, o.small.B, 0)
+}
+
+// free gives back what no Reader has taken over.
+func (o *opening) free() {
+	o.small.Free()
+	o.small = nil
 }
 
 // open verifies the stream under key data, which it clears or keeps.
@@ -116,7 +147,7 @@ func (o *opening) open(kd []byte) (*Reader, error) {
 	}
 	rd := &Reader{header: o.header, size: o.text}
 	if o.small != nil {
-		err = rd.openSmall(dec, kd, o.small[o.header.Size:], int(o.text))
+		err = rd.openSmall(dec, kd, o.small.B[o.header.Size:], int(o.text))
 	} else {
 		err = rd.openLarge(dec, kd, o.src, int64(o.header.trailer()))
 	}
@@ -126,6 +157,7 @@ func (o *opening) open(kd []byte) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	rd.buf, o.small = o.small, nil
 	return rd, nil
 }
 
@@ -196,6 +228,14 @@ func (r *Reader) openLarge(dec body, kd []byte, src io.ReaderAt, trailer int64) 
 // Size returns the exact length of the plaintext.
 func (r *Reader) Size() int64 { return r.size }
 
+// Memory is the whole plaintext where it is in memory, else nil. It must not be changed, nor
+// looked at after Close: the memory serves others then.
+func (r *Reader) Memory() []byte {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.plain
+}
+
 // Header returns the stream's header. It must not be changed.
 func (r *Reader) Header() *Header { return r.header }
 
@@ -233,9 +273,9 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.done = true
-	clear(r.plain)
-	r.plain = nil
+	r.done, r.plain = true, nil
+	r.buf.Free()
+	r.buf = nil
 	if r.large != nil {
 		r.large.close()
 		r.large = nil

@@ -248,6 +248,9 @@ type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 
+// smallBody is what these tests have as the bound of small streams.
+const smallBody = 1 << 20
+
 // large builds a stream above smallBody in every mode, also without integrity.
 func large(t *testing.T) map[string][]byte {
 	k := testKeys()[Prime256v1].Public()
@@ -271,7 +274,7 @@ func TestLargeRandomAccess(t *testing.T) {
 	plain := largePlain()
 	for name, b := range large(t) {
 		t.Run(name, func(t *testing.T) {
-			r, err := Open(bytes.NewReader(b), int64(len(b)), keys)
+			r, err := open(bytes.NewReader(b), int64(len(b)), keys, smallBody)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -311,14 +314,14 @@ func TestLargeDamage(t *testing.T) {
 		for _, at := range []int{700, 100_000, len(b) / 2, len(b) - 40, len(b) - 1} {
 			bad := bytes.Clone(b)
 			bad[at] ^= 1
-			if _, err := Open(bytes.NewReader(bad), int64(len(bad)), keys); !errors.Is(err, ErrAuth) {
+			if _, err := open(bytes.NewReader(bad), int64(len(bad)), keys, smallBody); !errors.Is(err, ErrAuth) {
 				t.Errorf("%s, bit at %d: %v, want ErrAuth", name, at, err)
 			}
 		}
-		if _, err := Open(bytes.NewReader(b), int64(len(b)-1), keys); !errors.Is(err, ErrAuth) {
+		if _, err := open(bytes.NewReader(b), int64(len(b)-1), keys, smallBody); !errors.Is(err, ErrAuth) {
 			t.Errorf("%s, last octet missing: %v", name, err)
 		}
-		if _, err := Open(bytes.NewReader(b[:len(b)-100]), int64(len(b)), keys); !errors.Is(err, ErrTruncated) {
+		if _, err := open(bytes.NewReader(b[:len(b)-100]), int64(len(b)), keys, smallBody); !errors.Is(err, ErrTruncated) {
 			t.Errorf("%s, file shorter than said: %v", name, err)
 		}
 	}
@@ -331,7 +334,7 @@ func TestChangeAfterOpen(t *testing.T) {
 		if name == "version 1" || strings.HasSuffix(name, "bare") {
 			continue
 		}
-		r, err := Open(bytes.NewReader(b), int64(len(b)), KeyList{testKeys()[Prime256v1]})
+		r, err := open(bytes.NewReader(b), int64(len(b)), KeyList{testKeys()[Prime256v1]}, smallBody)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -160,7 +160,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-const flushPiece = 64 << 10
+// flushPiece is how much a client must take within Timeouts.Write. An Encoder's buffer fits.
+const flushPiece = 72 << 10
 
 // interrupt makes a read that waits for a command fail, now or when it comes.
 func (c *conn) interrupt() {

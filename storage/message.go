@@ -8,13 +8,14 @@ import (
 
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
+	"mailcrypt/internal/bufpool"
 	"mailcrypt/internal/crlf"
 	"mailcrypt/mailbox"
 )
 
 // smallSize is the largest message, in bytes with CRLF, that is kept in memory while
-// it is open.
-const smallSize = 1 << 20
+// it is open. Above 1 MiB that is only while package bufpool has memory to lend.
+const smallSize = 4 << 20
 
 // A Message is one verified plaintext with CRLF line ends. A small one is in memory;
 // of a large one only a decoder's buffers are, and reading on where the last read
@@ -36,8 +37,8 @@ type Message struct {
 	text     io.ReaderAt
 	textSize int64
 
-	small  []byte // the whole message, unless nil
-	nul    bool   // it holds a NUL
+	small  *bufpool.Buffer // the whole message, unless nil
+	nul    bool            // it holds a NUL
 	marks  marks
 	zip    *compress.Reader
 	cursor *crlf.CRLFReader // over zip
@@ -58,9 +59,15 @@ func (m *Message) Form() Form { return m.form }
 // Size is the exact number of bytes that ReadAt gives out, counted by reading.
 func (m *Message) Size() int64 { return m.sizes.Virtual }
 
-// Memory is the whole text where the Message holds it in memory, up to 1 MiB; else nil. It
-// must not be changed, and is overwritten by Close.
-func (m *Message) Memory() []byte { return m.small }
+// Memory is the whole text where the Message holds it in memory: up to 1 MiB, and up to 4 while
+// not too many large messages are open; else nil. It must not be changed, nor looked at after
+// Close: the memory serves others then.
+func (m *Message) Memory() []byte {
+	if m.small == nil {
+		return nil
+	}
+	return m.small.B
+}
 
 // HasNUL reports whether the text has a NUL, which mail should not.
 func (m *Message) HasNUL() bool { return m.nul }
@@ -81,7 +88,7 @@ func (m *Message) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	if m.small != nil {
-		n := copy(p, m.small[off:])
+		n := copy(p, m.small.B[off:])
 		return n, atEnd(n, p)
 	}
 	want := p[:min(int64(len(p)), m.Size()-off)]
@@ -158,7 +165,8 @@ func (m *Message) Close() error {
 	}
 	m.closed = true
 	m.dropCursor()
-	clear(m.small)
+	m.small.Free()
+	m.small = nil
 	return m.release()
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"mailcrypt/compress"
 	"mailcrypt/dcrypt"
+	"mailcrypt/internal/bufpool"
 	"mailcrypt/internal/crlf"
 	"mailcrypt/mailbox"
 )
@@ -99,7 +100,51 @@ func (m *Message) open(ctx context.Context, keys dcrypt.KeyFinder) error {
 		}
 	}
 	m.form.Compression = compress.Detect(head)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if m.form.Compression == compress.None && m.inMemory() {
+		return nil
+	}
 	return m.readThrough(ctx)
+}
+
+// inMemory reads a text that is not compressed in one piece. It returns false where it is too
+// large for that, or anything goes wrong.
+func (m *Message) inMemory() bool {
+	if m.plain != nil {
+		return m.expand(m.plain.Memory())
+	}
+	if m.textSize > smallSize {
+		return false
+	}
+	buf := bufpool.Get(int(m.textSize))
+	if buf == nil {
+		return false
+	}
+	defer buf.Free()
+	n, _ := m.text.ReadAt(buf.B, 0)
+	return n == len(buf.B) && m.expand(buf.B)
+}
+
+// expand turns a text that is in memory, in one pass. It returns false where it is too large,
+// or not in memory.
+func (m *Message) expand(text []byte) bool {
+	if text == nil {
+		return false
+	}
+	var count crlf.Counter
+	count.Write(text)
+	if count.Virtual() > smallSize {
+		return false
+	}
+	if m.small = bufpool.Get(int(count.Virtual())); m.small == nil {
+		return false
+	}
+	crlf.Expand(m.small.B, text)
+	m.nul = bytes.IndexByte(text, 0) >= 0
+	m.sizes = mailbox.Sizes{Physical: count.Physical(), Virtual: count.Virtual(), Stored: m.stored.Size()}
+	return true
 }
 
 // prefix returns as many first bytes as any magic has.
@@ -127,7 +172,7 @@ func (m *Message) readThrough(ctx context.Context) error {
 		Physical() int64
 		Virtual() int64
 	}
-	if m.info.Sizes.Virtual > smallSize {
+	if m.info.Sizes.Virtual > smallSize || m.plain != nil && m.plain.Memory() == nil {
 		// Nothing will be kept, so that it need not be turned.
 		var count crlf.Counter
 		sizes = &count
@@ -140,7 +185,7 @@ func (m *Message) readThrough(ctx context.Context) error {
 		if err = m.pump(ctx, text, text.Mark, k.add); err != nil {
 			k.drop()
 		}
-		m.small = k.buf
+		m.small = k.text
 	}
 	if err != nil {
 		return err
@@ -211,42 +256,57 @@ func (m *Message) checkSizes() (wrong bool, err error) {
 	return differs || was.Physical == mailbox.Unknown || was.Virtual == mailbox.Unknown, nil
 }
 
-// A keeper keeps a text as long as it is small.
+// A keeper keeps a text as long as it is small, and there is memory for it.
 type keeper struct {
-	buf   []byte
+	text  *bufpool.Buffer
 	large bool
 }
 
 // newKeeper takes the sizes as a hint only: they may be wrong.
 func newKeeper(virtual, size int64) *keeper {
-	if virtual > smallSize {
-		return &keeper{large: true}
-	}
 	if virtual < 0 {
 		virtual = size + size/32
 	}
-	return &keeper{buf: make([]byte, 0, min(virtual, smallSize))}
+	k := &keeper{}
+	k.grow(int(min(virtual, smallSize)))
+	return k
+}
+
+// grow makes room for n bytes.
+func (k *keeper) grow(n int) {
+	more := bufpool.Get(n)
+	if more == nil {
+		k.drop()
+		return
+	}
+	room := more.B
+	more.B = room[:0]
+	if k.text != nil {
+		more.B = room[:copy(room, k.text.B)]
+		k.text.Free()
+	}
+	k.text = more
 }
 
 func (k *keeper) add(p []byte) {
 	if k.large {
 		return
 	}
-	n := len(k.buf) + len(p)
+	n := len(k.text.B) + len(p)
 	if n > smallSize {
 		k.drop()
 		return
 	}
-	if n > cap(k.buf) {
-		old := k.buf
-		k.buf = append(make([]byte, 0, min(max(n, 2*cap(old)), smallSize)), old...)
-		clear(old)
+	if n > cap(k.text.B) {
+		if k.grow(int(min(max(n, 2*len(k.text.B)), smallSize))); k.large {
+			return
+		}
 	}
-	k.buf = append(k.buf, p...)
+	k.text.B = append(k.text.B, p...)
 }
 
 // drop forgets what was kept.
 func (k *keeper) drop() {
-	clear(k.buf)
-	k.buf, k.large = nil, true
+	k.text.Free()
+	k.text, k.large = nil, true
 }

@@ -25,7 +25,7 @@ func TestRoundTrip(t *testing.T) {
 		"empty": nil, "a CR": []byte("\r"), "a line end": []byte("\r\n"), "no line end": []byte("x"),
 		"bare LF": []byte("a: b\n\nx\n"), "odd line ends": []byte("a\r\r\nb\rc\n\r\n\r\r\r\nd\r"),
 		"14 bytes": []byte("12345678901234"), "15 bytes": []byte("123456789012345"), "16 bytes": []byte("1234567890123456"),
-		"small": mail(3000), "70 KB": mail(70_000), "1 MiB": mail(1 << 20)[:1<<20], "large": mail(3 << 20),
+		"small": mail(3000), "70 KB": mail(70_000), "1 MiB": mail(1 << 20)[:1<<20], "4 MiB": mail(3 << 20), "large": mail(6 << 20),
 	}
 	for _, version := range []int{0, 1, 2} {
 		for _, m := range methods {
@@ -302,7 +302,7 @@ func TestFaults(t *testing.T) {
 func TestReadFaults(t *testing.T) {
 	key := newKey(t)
 	broken := errors.New("broken")
-	for _, size := range []int{2000, 3 << 20} {
+	for _, size := range []int{2000, 3 << 20, 5 << 20} {
 		for _, o := range []storage.Options{{}, {Version: 2}, {Version: 2, Compression: compress.Zstd}, {Compression: compress.LZ4}} {
 			b := newInbox(t)
 			text := mail(size)

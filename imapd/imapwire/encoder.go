@@ -10,8 +10,9 @@ import (
 	"mailcrypt/mailbox"
 )
 
-// flushAt is how much an Encoder gathers before it writes by itself: two TLS records.
-const flushAt = 32 << 10
+// flushAt is how much an Encoder gathers before it writes by itself: four TLS records. Copying
+// that much costs less than another write.
+const flushAt = 64 << 10
 
 // maxQuoted is the longest string that is quoted; longer ones become literals.
 const maxQuoted = 1024
@@ -91,8 +92,18 @@ func (e *Encoder) room() *[]byte {
 func (e *Encoder) Write(p []byte) (int, error) {
 	n := len(p)
 	if n >= flushAt {
-		// Large enough to go by itself, without a copy.
+		// Large enough to go by itself, without a copy. What waits goes with its beginning
+		// rather than in a small packet of its own.
+		if e.buf != nil && len(*e.buf) > 0 && len(*e.buf) < flushAt {
+			k := flushAt - len(*e.buf)
+			*e.buf = append(*e.buf, p[:k]...)
+			p = p[k:]
+		}
 		e.write()
+		if len(p) < flushAt {
+			e.Write(p)
+			return n, nil
+		}
 		if e.err == nil {
 			_, e.err = e.w.Write(p)
 		}

@@ -157,6 +157,28 @@ func (l *LFWriter) Virtual() int64 { return l.count.virtual }
 // Clear overwrites the buffer, which held text. The writer may be used on.
 func (l *LFWriter) Clear() { clear(l.buf[:cap(l.buf)]) }
 
+// Expand writes all of src to dst with a CR put before every LF that has none, and returns
+// how many bytes that is: what a Counter of src calls virtual, which dst must have room for.
+func Expand(dst, src []byte) int {
+	n := 0
+	for len(src) > 0 {
+		i := bytes.IndexByte(src, '\n')
+		if i < 0 {
+			n += copy(dst[n:], src)
+			break
+		}
+		n += copy(dst[n:], src[:i])
+		if n == 0 || dst[n-1] != '\r' {
+			dst[n] = '\r'
+			n++
+		}
+		dst[n] = '\n'
+		n++
+		src = src[i+1:]
+	}
+	return n
+}
+
 // A CRLFReader gives out text with a CR put before every LF that has none, and counts
 // both sizes. It is not safe for concurrent use.
 type CRLFReader struct {

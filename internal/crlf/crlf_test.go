@@ -100,6 +100,12 @@ func TestCRLFReader(t *testing.T) {
 		if err := iotest.TestReader(NewCRLFReader(strings.NewReader(tt.in)), []byte(tt.want)); err != nil {
 			t.Errorf("%.20q: %v", tt.in, err)
 		}
+		var count Counter
+		count.Write([]byte(tt.in))
+		whole := make([]byte, count.Virtual())
+		if n := Expand(whole, []byte(tt.in)); string(whole[:n]) != tt.want {
+			t.Errorf("Expand(%.20q) = %.40q, want %.40q", tt.in, whole[:n], tt.want)
+		}
 		for name, r := range map[string]io.Reader{
 			"one byte": iotest.OneByteReader(strings.NewReader(tt.in)),
 			"half":     iotest.HalfReader(strings.NewReader(tt.in)),

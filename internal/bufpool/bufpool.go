@@ -1,0 +1,86 @@
+// Package bufpool lends memory for whole messages. A message that is decrypted in one piece
+// costs one pass over it; new memory for each would cost as much again, for the collector,
+// for zeros and for page faults.
+//
+// What waits in the pool is overwritten: no plaintext outlives its message there, and nobody
+// gets to see another one's. The collector frees what nobody uses for a while.
+package bufpool
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// Small is up to how many octets there is always a buffer.
+	Small = 1 << 20
+	// Max is the largest buffer: of an encrypted message of 4 MiB, with what is around it.
+	Max = 4<<20 + 64<<10
+	// maxLarge is how many octets the buffers above Small have together in this process:
+	// those who find none work in small pieces. So memory stays bounded however many large
+	// messages are being read.
+	maxLarge = 64 << 20
+)
+
+// minShift is the binary logarithm of the smallest buffer.
+const minShift = 12
+
+// classes are pools of buffers of one size each: four sizes for each power of two, so that at
+// most a fifth of a buffer is unused.
+var classes [4 * 12]sync.Pool
+
+// large is how many octets of buffers above Small are lent.
+var large atomic.Int64
+
+// A Buffer is memory that was lent. B may be cut and changed, but not grown.
+type Buffer struct {
+	B []byte
+
+	whole []byte
+	class int
+}
+
+// class is the smallest class of at least n octets, and its size.
+func class(n int) (c, size int) {
+	if n <= 1<<minShift {
+		return 0, 1 << minShift
+	}
+	shift := bits.Len(uint(n-1)) - 1 // 1<<shift < n <= 2<<shift
+	quarter := 1 << (shift - 2)
+	k := (n - 1<<shift + quarter - 1) / quarter // 1 to 4
+	return 4*(shift-minShift) + k, 1<<shift + k*quarter
+}
+
+// Get lends n octets of unknown contents, or nil where n is above Max, or above Small while too
+// many such buffers are lent. The caller frees it.
+func Get(n int) *Buffer {
+	if n < 0 || n > Max {
+		return nil
+	}
+	c, size := class(n)
+	if size > Small && large.Add(int64(size)) > maxLarge {
+		large.Add(-int64(size))
+		return nil
+	}
+	b, _ := classes[c].Get().(*Buffer)
+	if b == nil {
+		b = &Buffer{whole: make([]byte, size), class: c}
+	}
+	b.B = b.whole[:n]
+	return b
+}
+
+// Free overwrites the buffer and gives it back: nobody may use it any more. Of nil it does
+// nothing.
+func (b *Buffer) Free() {
+	if b == nil {
+		return
+	}
+	b.B = nil
+	clear(b.whole)
+	if len(b.whole) > Small {
+		large.Add(-int64(len(b.whole)))
+	}
+	classes[b.class].Put(b)
+}
