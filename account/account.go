@@ -51,6 +51,7 @@ type Registry struct {
 	watcher *maildir.Watcher
 
 	entering logins
+	memory   keys.Memory
 
 	mu       sync.Mutex
 	defaults Defaults
@@ -88,7 +89,7 @@ func (r *Registry) Settings(u *userdb.User, password []byte) (Settings, error) {
 	r.mu.Lock()
 	d := r.defaults
 	r.mu.Unlock()
-	return Resolve(d, u, password)
+	return resolve(d, u, password, "", &r.memory)
 }
 
 // An account is one user's files, open.

@@ -53,7 +53,7 @@ func (r *Registry) LoginAs(ctx context.Context, u *userdb.User, master string) (
 	r.mu.Lock()
 	d := r.defaults
 	r.mu.Unlock()
-	s, err := resolve(d, u, nil, master)
+	s, err := resolve(d, u, nil, master, &r.memory)
 	if err != nil {
 		return nil, err
 	}
@@ -127,14 +127,31 @@ func (l *Login) makeFolders(ctx context.Context) {
 }
 
 // verifyBehind looks, behind the login, whether every folder's mail is encrypted to a key
-// of the user's, so that deliveries, which cannot look, go to no other.
+// of the user's, so that deliveries, which cannot look, go to no other. Keys whose records are
+// known from an earlier login are not opened; of the others INBOX's comes first, and is verified
+// however short the session is.
 func (l *Login) verifyBehind() {
 	if l.master != "" || l.ring.ring.State().Opened == 0 || l.set.Keys.Global != nil {
 		return
 	}
+	unverified, err := l.keys.Unverified(context.Background(), l.ring.ring)
+	if err != nil {
+		l.log.Warn("could not list folder keys", "err", err)
+	}
+	if len(unverified) == 0 {
+		return
+	}
+	todo := map[mailbox.GUID]bool{}
+	for _, guid := range unverified {
+		todo[guid] = true
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	l.behind.Go(func() {
+		inbox := l.account.inbox
+		if todo[inbox] {
+			l.verify(context.WithoutCancel(ctx), inbox)
+		}
 		folders, err := l.account.hier.List(ctx)
 		if ctx.Err() != nil {
 			return // the login has ended
@@ -148,14 +165,22 @@ func (l *Login) verifyBehind() {
 				continue
 			}
 			guid, err := l.account.hier.GUID(ctx, f.Name)
-			if err == nil {
-				err = l.keys.VerifyFolder(ctx, l.ring.ring, guid)
-			}
-			if err != nil && ctx.Err() == nil && !errors.Is(err, mailbox.ErrNotFound) {
-				l.log.Warn("could not verify the key of a folder", "folder", guid.String(), "err", err)
+			switch {
+			case err != nil && ctx.Err() == nil && !errors.Is(err, mailbox.ErrNotFound):
+				l.log.Warn("could not verify the key of a folder", "folder", f.Name, "err", err)
+			case err == nil && guid != inbox && todo[guid]:
+				l.verify(ctx, guid)
 			}
 		}
 	})
+}
+
+// verify verifies the key of one folder.
+func (l *Login) verify(ctx context.Context, folder mailbox.GUID) {
+	err := l.keys.VerifyFolder(ctx, l.ring.ring, folder)
+	if err != nil && ctx.Err() == nil {
+		l.log.Warn("could not verify the key of a folder", "folder", folder.String(), "err", err)
+	}
 }
 
 // User is the user's name.

@@ -179,7 +179,7 @@ func TestMasterVariables(t *testing.T) {
 	d := defaults("/srv", boltDict)
 	for template, want := range map[string]string{"%{login_user}-%{master_user}-%{auth_user}": "alice-admin-admin", "%{user}": "alice"} {
 		d.Crypt["private_password"] = template
-		s, err := resolve(d, user("alice"), nil, "admin")
+		s, err := resolve(d, user("alice"), nil, "admin", nil)
 		if err != nil || string(s.Keys.Password.Bytes()) != want {
 			t.Errorf("%s: %q, %v", template, s.Keys.Password.Bytes(), err)
 		}
@@ -190,7 +190,7 @@ func TestMasterVariables(t *testing.T) {
 	}
 	for _, template := range []string{"%w", "%{password}", "%{sha256:password}", "%{password | sha256}"} {
 		d.Crypt["private_password"] = template
-		s, err := resolve(d, user("alice"), nil, "admin")
+		s, err := resolve(d, user("alice"), nil, "admin", nil)
 		if err != nil || s.Keys.Password.Known() || !s.Keys.Password.Wanted() {
 			t.Errorf("%s: known %v, %v", template, s.Keys.Password.Known(), err)
 		}

@@ -74,12 +74,12 @@ var ErrSettings = errors.New("account: settings cannot be used")
 
 // Resolve makes a user's Settings. password is the login's, nil where there is none.
 func Resolve(d Defaults, u *userdb.User, password []byte) (Settings, error) {
-	return resolve(d, u, password, "")
+	return resolve(d, u, password, "", nil)
 }
 
 // resolve is Resolve for a login by a master user too, whose password never is one.
-func resolve(d Defaults, u *userdb.User, password []byte, master string) (Settings, error) {
-	r := resolver{d: d, fields: u.Fields}
+func resolve(d Defaults, u *userdb.User, password []byte, master string, memory *keys.Memory) (Settings, error) {
+	r := resolver{d: d, fields: u.Fields, memory: memory}
 	r.vars = userdb.Vars{User: u.Name, Home: u.Home, Password: password, HasPassword: password != nil,
 		More: map[string]string{"login_user": u.Name, "master_user": master}}
 	if master != "" {
@@ -109,6 +109,7 @@ func resolve(d Defaults, u *userdb.User, password []byte, master string) (Settin
 type resolver struct {
 	d      Defaults
 	fields map[string]string
+	memory *keys.Memory // may be nil
 	vars   userdb.Vars
 	err    error
 }
@@ -187,6 +188,7 @@ func (r *resolver) crypt(s *Settings) {
 	s.Store.Version = r.saveVersion()
 	s.Store.Rounds = r.number("message_rounds", 1, 100_000)
 	c := &s.Keys
+	c.Memory = r.memory
 	c.NoGenerate = s.Store.Version == 1
 	if name, ok := r.value("curve"); ok && name != "" {
 		curve, err := dcrypt.ParseCurve(name)
@@ -411,7 +413,7 @@ func (r *resolver) privateKeys(s *Settings, name string) []*dcrypt.PrivateKey {
 			return list
 		}
 		password := r.secret(this + "_password")
-		opener := dcrypt.Opener{}
+		opener := dcrypt.Opener{Known: r.memory.Known()}
 		if password.Known() {
 			opener.Password = password.Sealing()
 		}

@@ -24,7 +24,7 @@ func (k *Keys) PublicKey(ctx context.Context, folder mailbox.GUID, secret Secret
 	var pub *dcrypt.PublicKey
 	var active []byte
 	err := k.dict.View(ctx, func(r attrdict.Reader) (err error) {
-		pub, active, err = activeKeyBy(r, folderLevel(folder), k.Publics.parse)
+		pub, active, err = activeKey(r, folderLevel(folder), k.Publics)
 		return err
 	})
 	if errors.Is(err, ErrBadKey) && !c.NoUserKey {
@@ -48,8 +48,14 @@ func (k *Keys) PublicKey(ctx context.Context, folder mailbox.GUID, secret Secret
 func (k *Keys) SaveKey(ctx context.Context, r *Ring, folder mailbox.GUID) (*dcrypt.PublicKey, error) {
 	c := k.Config()
 	for range 3 {
-		if err := k.VerifyFolder(ctx, r, folder); err != nil {
+		f, err := k.verifyFolder(ctx, r, folder)
+		if err != nil {
 			return nil, err
+		}
+		if f != nil {
+			if pub, err := f.key(k.Publics.parse); pub != nil && err == nil {
+				return pub, nil
+			}
 		}
 		pub, err := k.PublicKey(ctx, folder, Secret{})
 		if err != nil || c.Global != nil || !r.canTell() {
@@ -94,7 +100,7 @@ func (k *Keys) userPublicKey(ctx context.Context, secret Secret, c Config) (*dcr
 	var pub *dcrypt.PublicKey
 	var active []byte
 	err := k.dict.View(ctx, func(r attrdict.Reader) (err error) {
-		pub, active, err = activeKey(r, userLevel(k.inbox))
+		pub, active, err = activeKey(r, userLevel(k.inbox), k.Publics)
 		if err == nil && pub == nil {
 			pub, err = k.onlyUserKey(r)
 		}
@@ -201,7 +207,7 @@ func (k *Keys) install(ctx context.Context, l level, pub *dcrypt.PublicKey, priv
 	id := pub.ID().String()
 	err := k.dict.Update(ctx, func(tx attrdict.Tx) error {
 		result = pub
-		now, active, err := activeKey(tx, l)
+		now, active, err := activeKey(tx, l, k.Publics)
 		if string(active) != string(replace) {
 			if now != nil || err != nil {
 				result = now

@@ -186,7 +186,7 @@ func (k *Keys) importText(info dcrypt.KeyInfo, key *dcrypt.PrivateKey, src Impor
 	if err != nil {
 		return nil, fmt.Errorf("keys: wrapping folder key %s: %w", key.ID(), err)
 	}
-	return text, wrapHolds(key.ID().String(), text, active)
+	return text, wrapHolds(key.ID().String(), text, active, o.memory)
 }
 
 // has reports whether a user key is stored.

@@ -124,6 +124,9 @@ type Config struct {
 	// NoGenerate forbids making folder keys (stream version 1, for whose readers a key
 	// of today's format would have the wrong name).
 	NoGenerate bool
+	// Memory spares opening again what was opened before. All users may share one; nil is one
+	// for this configuration alone.
+	Memory *Memory
 }
 
 // Keys are one user's keys. All methods may be called concurrently.
@@ -163,6 +166,9 @@ func (k *Keys) Configure(c Config) {
 	if c.Seal.Rounds == 0 {
 		c.Seal.Rounds = defaultSealRounds
 	}
+	if c.Memory == nil {
+		c.Memory = &Memory{}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.config = c
@@ -188,13 +194,8 @@ func get(r attrdict.Reader, name string) ([]byte, error) {
 }
 
 // activeKey reads the active public key of a level and checks it against its id. All
-// nil where there is none, be it that active names one that is not there.
-func activeKey(r attrdict.Reader, l level) (*dcrypt.PublicKey, []byte, error) {
-	return activeKeyBy(r, l, dcrypt.ParsePublicKey)
-}
-
-// activeKeyBy is activeKey for who has read the key's text before.
-func activeKeyBy(r attrdict.Reader, l level, parse func([]byte) (*dcrypt.PublicKey, error)) (*dcrypt.PublicKey, []byte, error) {
+// nil where there is none, be it that active names one that is not there. p may be nil.
+func activeKey(r attrdict.Reader, l level, p *PublicKeys) (*dcrypt.PublicKey, []byte, error) {
 	active, err := get(r, l.active())
 	if err != nil || active == nil {
 		return nil, nil, err
@@ -205,17 +206,27 @@ func activeKeyBy(r attrdict.Reader, l level, parse func([]byte) (*dcrypt.PublicK
 		return nil, active, fmt.Errorf("%w: %s does not hold a key id", ErrBadKey, l.active())
 	}
 	text, err := get(r, l.public(id.String()))
-	if err != nil || text == nil {
+	if err != nil {
 		return nil, active, err
+	}
+	pub, err := parseActive(l, id, text, p.parse)
+	return pub, active, err
+}
+
+// parseActive reads the public text of an active key and checks it against its id; both are
+// nil where there is no text.
+func parseActive(l level, id dcrypt.KeyID, text []byte, parse func([]byte) (*dcrypt.PublicKey, error)) (*dcrypt.PublicKey, error) {
+	if text == nil {
+		return nil, nil
 	}
 	pub, err := parse(text)
 	if err != nil {
-		return nil, active, fmt.Errorf("%w: %s: %w", ErrBadKey, l.public(id.String()), err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrBadKey, l.public(id.String()), err)
 	}
 	if !hasID(pub, id) {
-		return nil, active, fmt.Errorf("%w: %s is another key", ErrBadKey, l.public(id.String()))
+		return nil, fmt.Errorf("%w: %s is another key", ErrBadKey, l.public(id.String()))
 	}
-	return pub, active, nil
+	return pub, nil
 }
 
 // hasID reports whether a public key has an id, new or old.

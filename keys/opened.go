@@ -13,6 +13,7 @@ import (
 // Ring it looks at no more than it is asked for, and tells of each key why it stays shut. It
 // is not safe for concurrent use. Close it.
 type Opened struct {
+	memory *Memory
 	fixed  []*dcrypt.PrivateKey // the configuration's, or the caller's
 	user   map[dcrypt.KeyID]*dcrypt.PrivateKey
 	proven map[dcrypt.KeyID]bool // by a secret or a configured key; by new id
@@ -45,8 +46,8 @@ func (o *Opened) add(key *dcrypt.PrivateKey, active bool) (taken bool) {
 func (k *Keys) Open(ctx context.Context, inv *Inventory, secrets []Secret) (*Opened, error) {
 	c := k.Config()
 	o := &Opened{
-		fixed: slices.Concat(c.SealKeys, c.OpenKeys, c.GlobalPrivate),
-		user:  map[dcrypt.KeyID]*dcrypt.PrivateKey{}, proven: map[dcrypt.KeyID]bool{}, failed: map[*Stored]error{}, coming: map[dcrypt.KeyID]bool{},
+		memory: c.Memory, fixed: slices.Concat(c.SealKeys, c.OpenKeys, c.GlobalPrivate),
+		user: map[dcrypt.KeyID]*dcrypt.PrivateKey{}, proven: map[dcrypt.KeyID]bool{}, failed: map[*Stored]error{}, coming: map[dcrypt.KeyID]bool{},
 	}
 	if c.Password.Known() {
 		secrets = append(slices.Clone(secrets), c.Password)
@@ -108,7 +109,7 @@ func (o *Opened) tryUser(id string, text []byte, secrets []Secret) (*dcrypt.Priv
 		secrets = nil
 	}
 	for _, s := range append([]Secret{{}}, secrets...) {
-		opener := dcrypt.Opener{Keys: finder(o.wrapper)}
+		opener := dcrypt.Opener{Keys: finder(o.wrapper), Known: o.memory.Known()}
 		if s.Known() {
 			opener.Password = s.bytes
 		}
@@ -164,11 +165,11 @@ func (o *Opened) FolderKey(st *Stored) (*dcrypt.PrivateKey, error) {
 	if st.Text == nil {
 		return nil, st.Check()
 	}
-	return openFolderText(st.ID, st.Text, finder(o.wrapper))
+	return openFolderText(st.ID, st.Text, dcrypt.Opener{Keys: finder(o.wrapper), Known: o.memory.Known()})
 }
 
-func openFolderText(id string, text []byte, keys dcrypt.KeyFinder) (*dcrypt.PrivateKey, error) {
-	key, err := dcrypt.ParsePrivateKey(text, dcrypt.Opener{Keys: keys})
+func openFolderText(id string, text []byte, o dcrypt.Opener) (*dcrypt.PrivateKey, error) {
+	key, err := dcrypt.ParsePrivateKey(text, o)
 	switch {
 	case errors.Is(err, dcrypt.ErrNoKey):
 		return nil, fmt.Errorf("keys: folder key %s: the user key that wraps it is not open: %w", id, err)

@@ -260,7 +260,7 @@ func (k *Keys) prepareOne(rec userRecord, old []Secret, to Seal, c Config) (row 
 			err, next.counts = nil, rec.pending
 		}
 	}
-	if err != nil && to.holds(rec.record.id, row.Was) && rec.lost == nil {
+	if err != nil && to.holds(c, rec.record.id, row.Was) && rec.lost == nil {
 		row.Already, row.Is = true, rec.text
 		return row, next
 	}
@@ -283,13 +283,13 @@ func (k *Keys) prepareOne(rec userRecord, old []Secret, to Seal, c Config) (row 
 }
 
 // holds reports whether a text has the wanted seal.
-func (to Seal) holds(id string, text []byte) bool {
+func (to Seal) holds(c Config, id string, text []byte) bool {
 	switch {
 	case to.Key != nil:
 		by, ok := wrapperOf(text)
 		return ok && hasID(to.Key, by)
 	case to.Password.Known():
-		key, err := openUserKey(id, text, dcrypt.Opener{Password: to.Password.bytes})
+		key, err := openUserKey(id, text, dcrypt.Opener{Password: to.Password.bytes, Known: c.Memory.Known()})
 		if err != nil || !isPasswordText(text) {
 			return false
 		}
@@ -312,7 +312,7 @@ func seal(key *dcrypt.PrivateKey, to Seal, c Config) ([]byte, error) {
 		if _, err := finder.PrivateKey(to.Key.ID()); err != nil {
 			return text, nil
 		}
-		return text, sealHolds(key, text, dcrypt.Opener{Keys: finder})
+		return text, sealHolds(key, text, dcrypt.Opener{Keys: finder, Known: c.Memory.Known()})
 	case to.Password.Known():
 		return resealed(key, to.Password, c)
 	case to.Open:
@@ -324,7 +324,7 @@ func seal(key *dcrypt.PrivateKey, to Seal, c Config) ([]byte, error) {
 // sealV1 is seal for a key that stands under its old id, where Dovecot looks for a text of
 // version 1. Its passwords are hex digits; Dovecot can read no other form there.
 func sealV1(key *dcrypt.PrivateKey, to Seal, c Config) (text []byte, err error) {
-	opener := dcrypt.Opener{}
+	opener := dcrypt.Opener{Known: c.Memory.Known()}
 	switch {
 	case to.Key != nil:
 		text, err = dcrypt.SealKeyV1(key, to.Key)
@@ -355,7 +355,7 @@ func openWithAny(id string, text []byte, old []Secret, c Config) (*dcrypt.Privat
 	}
 	var firstErr error
 	for _, s := range append([]Secret{{}}, old...) {
-		opener := dcrypt.Opener{Keys: dcrypt.KeyList(slices.Concat(c.SealKeys, c.OpenKeys))}
+		opener := dcrypt.Opener{Keys: dcrypt.KeyList(slices.Concat(c.SealKeys, c.OpenKeys)), Known: c.Memory.Known()}
 		if s.Known() {
 			opener.Password = s.bytes
 		}

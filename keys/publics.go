@@ -32,8 +32,14 @@ func (p *PublicKeys) parse(text []byte) (*dcrypt.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.keys == nil || len(p.keys) == maxPublics {
+	if p.keys == nil {
 		p.keys = map[string]*dcrypt.PublicKey{}
+	}
+	for one := range p.keys { // any
+		if len(p.keys) < maxPublics {
+			break
+		}
+		delete(p.keys, one)
 	}
 	p.keys[string(text)] = k
 	return k, nil

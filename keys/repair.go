@@ -32,7 +32,7 @@ func (k *Keys) mend(ctx context.Context, r *Ring, c Config, opened []openedKey, 
 		k.log.Warn("could not mend the user key", "err", err)
 		return
 	}
-	if err := k.VerifyFolder(ctx, r, k.inbox); err != nil {
+	if err := k.lookAtInbox(ctx, r); err != nil {
 		k.log.Warn("could not verify the folder key of INBOX", "err", err)
 	}
 }
@@ -45,7 +45,7 @@ func (k *Keys) mendUser(ctx context.Context, r *Ring, c Config, records []userRe
 	var active []byte
 	changed := false
 	err := k.dict.View(ctx, func(d attrdict.Reader) (err error) {
-		if pub, active, err = activeKey(d, userLevel(k.inbox)); err != nil || active == nil {
+		if pub, active, err = activeKey(d, userLevel(k.inbox), k.Publics); err != nil || active == nil {
 			return err
 		}
 		changed, err = k.changedSince(d, string(active), records)
@@ -159,52 +159,6 @@ func (k *Keys) loadUserKey(ctx context.Context, r *Ring, pub *dcrypt.PublicKey, 
 	r.state.UserKeys++
 	r.state.Opened++
 	return nil
-}
-
-// VerifyFolder makes sure, with the keys of a login, that mail of a folder is encrypted
-// to a key of the user's: the private half of the active key must be stored, open, have
-// its id, and be wrapped by a user key that the login trusts. A public record that is
-// damaged is written anew from the private half, and a private one that is gone from the
-// key in the ring; where there is no such key, a new folder key takes the place of the
-// active one, whose id is noted. A ring that can tell nothing changes nothing, and so does
-// an error that says nothing of the key, such as one of I/O.
-func (k *Keys) VerifyFolder(ctx context.Context, r *Ring, folder mailbox.GUID) error {
-	c := k.Config()
-	if c.Global != nil || !r.canTell() {
-		return nil
-	}
-	l := folderLevel(folder)
-	var pub *dcrypt.PublicKey
-	var active, private []byte
-	err := k.dict.View(ctx, func(d attrdict.Reader) (err error) {
-		if pub, active, err = activeKeyBy(d, l, k.Publics.look); pub != nil {
-			private, err = get(d, l.private(string(active)))
-		}
-		return err
-	})
-	switch {
-	case err != nil && !errors.Is(err, ErrBadKey):
-		return err
-	case active == nil:
-		return nil // nobody encrypts to it yet
-	case pub != nil:
-		owns, err := r.ownsFolder(pub)
-		if err != nil {
-			return err
-		}
-		if owns && private == nil {
-			return k.restoreFolder(ctx, r, l, pub)
-		}
-		if owns {
-			return nil
-		}
-	default:
-		mended, err := k.restorePublic(ctx, r, l, active)
-		if mended || err != nil {
-			return err
-		}
-	}
-	return k.replaceFolderKey(ctx, r, c, folder, active)
 }
 
 // restorePublic writes the public record of an active key anew, where the key is the

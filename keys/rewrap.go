@@ -23,8 +23,8 @@ type Rewrapped struct {
 
 // Rewrap puts folder keys under the active user key, which a secret must open: one that is
 // not shown to be the user's gets none. want chooses keys, nil all. It is one transaction;
-// each new text has been opened before it is stored, and is opened again as it stands in the
-// dictionary. A key that does not open is left as it is, with the reason. With dry nothing is
+// each new text has been opened before it is stored, and compared with what stands in the
+// dictionary then. A key that does not open is left as it is, with the reason. With dry nothing is
 // stored, and Changed says what would be. report, where set, is called after each key.
 func (k *Keys) Rewrap(ctx context.Context, secrets []Secret, want func(*Stored) bool, dry bool, report func(done, total int)) (to string, rows []Rewrapped, err error) {
 	for tries := 0; ; tries++ {
@@ -100,7 +100,7 @@ func rewrapOne(st *Stored, o *Opened, active *dcrypt.PrivateKey) (row Rewrapped)
 	}
 	text, err := dcrypt.SealKey(key, active.Public(), dcrypt.SealOptions{})
 	if err == nil {
-		err = wrapHolds(st.ID, text, active)
+		err = wrapHolds(st.ID, text, active, o.memory)
 	}
 	if err != nil {
 		row.Err = fmt.Errorf("keys: wrapping folder key %s: %w", st.ID, err)
@@ -111,12 +111,15 @@ func rewrapOne(st *Stored, o *Opened, active *dcrypt.PrivateKey) (row Rewrapped)
 }
 
 // wrapHolds opens a text with the key that it should be under.
-func wrapHolds(id string, text []byte, under *dcrypt.PrivateKey) error {
-	back, err := openFolderText(id, text, dcrypt.KeyList{under})
+func wrapHolds(id string, text []byte, under *dcrypt.PrivateKey, m *Memory) error {
+	back, err := openFolderText(id, text, dcrypt.Opener{Keys: dcrypt.KeyList{under}, Known: m.Known()})
 	if err != nil {
 		return err
 	}
-	back.Destroy()
+	defer back.Destroy()
+	if back.ID().String() == id {
+		m.add(openedBy(id, text, under.ID()))
+	}
 	return nil
 }
 
@@ -159,12 +162,10 @@ func (k *Keys) readRewrapped(ctx context.Context, rows []Rewrapped, active *dcry
 			if err != nil {
 				return err
 			}
+			// The new text was opened before it was stored. Another program may have been here;
+			// what it left must open as well.
 			if !bytes.Equal(now, row.next) {
-				// Another program may have been here; what it left must open as well.
-				err = wrapHolds(row.ID, now, active)
-			}
-			if err == nil {
-				err = wrapHolds(row.ID, row.next, active)
+				err = wrapHolds(row.ID, now, active, k.Config().Memory)
 			}
 			if err != nil {
 				row.Err, row.Changed, bad = fmt.Errorf("keys: reading folder key %s back: %w", row.ID, err), false, true

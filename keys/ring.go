@@ -109,7 +109,7 @@ func (r *Ring) open(n namedKey) (*dcrypt.PrivateKey, error) {
 	}
 	// Only user keys wrap folder keys; a folder key that wraps another would let records
 	// hang on each other in circles.
-	key, err := dcrypt.ParsePrivateKey(n.text, dcrypt.Opener{Keys: finder(r.wrapper)})
+	key, err := dcrypt.ParsePrivateKey(n.text, dcrypt.Opener{Keys: finder(r.wrapper), Known: r.keys.Config().Memory.Known()})
 	switch {
 	case errors.Is(err, dcrypt.ErrNoKey):
 		return nil, fmt.Errorf("%w: key %s is locked: %w", dcrypt.ErrNoKey, n.record.id, errLocked)
@@ -126,6 +126,9 @@ func (r *Ring) open(n namedKey) (*dcrypt.PrivateKey, error) {
 	remember(r.folder, key)
 	if by, ok := wrapperOf(n.text); ok {
 		r.wrapped[key.ID()] = by
+		if user := r.user[by]; user != nil && key.ID() == id {
+			r.keys.Config().Memory.add(openedBy(n.record.id, n.text, user.ID()))
+		}
 	}
 	return key, nil
 }

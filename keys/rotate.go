@@ -100,7 +100,7 @@ func (k *Keys) provesItself(ctx context.Context, inv *Inventory, c Config, secre
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if key, err := openUserKey(st.ID, st.Text, dcrypt.Opener{Password: secret.bytes}); err == nil {
+		if key, err := openUserKey(st.ID, st.Text, dcrypt.Opener{Password: secret.bytes, Known: c.Memory.Known()}); err == nil {
 			key.Destroy()
 			return nil
 		}

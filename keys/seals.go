@@ -93,7 +93,7 @@ func resealed(key *dcrypt.PrivateKey, secret Secret, c Config) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys: sealing user key %s: %w", key.ID(), err)
 	}
-	return text, sealHolds(key, text, dcrypt.Opener{Password: secret.bytes})
+	return text, sealHolds(key, text, dcrypt.Opener{Password: secret.bytes, Known: c.Memory.Known()})
 }
 
 // sealedTo is resealed with a key in the place of the password.

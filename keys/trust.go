@@ -193,7 +193,7 @@ func (r *Ring) Fresh(ctx context.Context) bool {
 	var pub *dcrypt.PublicKey
 	var active []byte
 	err := r.keys.dict.View(ctx, func(d attrdict.Reader) (err error) {
-		pub, active, err = activeKey(d, userLevel(r.keys.inbox))
+		pub, active, err = activeKey(d, userLevel(r.keys.inbox), r.keys.Publics)
 		return err
 	})
 	switch {

@@ -332,6 +332,9 @@ func TestLostFolderRecordIsRestored(t *testing.T) {
 	pub := keptMail(t, d)
 	k := New(d, inbox, userConfig("old"), nil)
 	r := unlock(t, k, Secret{})
+	if _, err := r.PrivateKey(pub.ID()); err != nil { // as reading does
+		t.Fatal(err)
+	}
 	name := folderLevel(inbox).private(pub.ID().String())
 	set(t, d, name, "")
 	if err := k.VerifyFolder(ctx, r, inbox); err != nil {

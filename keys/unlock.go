@@ -33,7 +33,8 @@ type userRecord struct {
 // It also does what only a login can do: makes the user's first key; completes a
 // password change that was cut off, raises seals that are weaker than configured and seals
 // keys found open where sealing is required, for all keys at once; and stops encrypting to
-// an active key whose private half is not the user's. Each is its own transaction, and a
+// an active key whose private half is not the user's: at once where that shows without opening
+// INBOX's folder key, else see VerifyFolder. Each is its own transaction, and a
 // failure of one is logged and costs the login nothing. A login that cannot prove itself, because
 // there are sealed keys and its secret opens none, changes nothing, even if other keys
 // lie open.
@@ -153,7 +154,7 @@ func (k *Keys) openOne(r *Ring, rec userRecord, secret Secret) (openedKey, error
 	if id, err := dcrypt.ParseKeyID(rec.record.id); err == nil && r.user[id] != nil {
 		return openedKey{}, errStop
 	}
-	opener := dcrypt.Opener{Keys: finder(r.wrapper)}
+	opener := dcrypt.Opener{Keys: finder(r.wrapper), Known: k.Config().Memory.Known()}
 	if secret.Known() {
 		opener.Password = secret.bytes
 	}

@@ -1,0 +1,98 @@
+package keys
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+
+	"mailcrypt/dcrypt"
+)
+
+// maxProofs bounds each of the two generations of proofs in a Memory, some 1 MB of it.
+const maxProofs = 1 << 14
+
+// A Memory spares opening what was opened before, of all users of a process. It remembers
+// nothing that could go stale, for everything is filed under the bytes that it was learned from:
+// public points of private keys (dcrypt.Known), and that a folder's records, opened by a certain
+// user key, were what they should be. A record that has changed by one bit is not known.
+//
+// It holds hashes and public points, no secret. The zero value is empty and its size is bounded;
+// its methods may be called concurrently, and on a nil *Memory, which remembers nothing.
+type Memory struct {
+	known dcrypt.Known
+
+	mu       sync.Mutex
+	now, old map[proof]struct{}
+}
+
+// A proof is a hash of what was looked at.
+type proof [sha256.Size]byte
+
+// Known is the part of the Memory that opening private keys uses.
+func (m *Memory) Known() *dcrypt.Known {
+	if m == nil {
+		return nil
+	}
+	return &m.known
+}
+
+// openedBy is the proof that a user key opens a folder key's text, and that this is the key of
+// its name.
+func openedBy(id string, text []byte, user dcrypt.KeyID) proof {
+	return prove("opens", []byte(id), text, user[:])
+}
+
+// ownedBy is the proof that the records of a folder key are whole: openedBy, and that the public text
+// is the same key's.
+func ownedBy(id string, public, private []byte, user dcrypt.KeyID) proof {
+	return prove("owned", []byte(id), public, private, user[:])
+}
+
+// prove hashes parts with their lengths.
+func prove(what string, parts ...[]byte) proof {
+	h := sha256.New()
+	h.Write([]byte(what))
+	for _, p := range parts {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
+		h.Write(p)
+	}
+	return proof(h.Sum(nil))
+}
+
+// has reports whether something was proved before.
+func (m *Memory) has(p proof) bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.now[p]; ok {
+		return true
+	}
+	_, ok := m.old[p]
+	if ok {
+		m.put(p)
+	}
+	return ok
+}
+
+// add remembers what was proved.
+func (m *Memory) add(p proof) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.put(p)
+}
+
+// put files a proof; m.mu is held. What was not used for a generation is forgotten.
+func (m *Memory) put(p proof) {
+	if len(m.now) >= maxProofs {
+		m.old, m.now = m.now, nil
+	}
+	if m.now == nil {
+		m.now = map[proof]struct{}{}
+	}
+	m.now[p] = struct{}{}
+}
