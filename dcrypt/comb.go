@@ -8,8 +8,8 @@ import (
 )
 
 // Agreeing with one public key again and again, as deliveries do, is multiplying one point by many
-// scalars. A table of that point makes it some three times faster on the large NIST curves, whose
-// arithmetic in crypto/ecdh is portable code: a comb of 5 teeth in two halves (Lim and Lee, 1994).
+// scalars. A table of that point makes it some three times faster on the large NIST curves. For secp384r1,
+// whose arithmetic in crypto/ecdh is portable code, it is a comb of 5 teeth in two halves (Lim and Lee, 1994).
 const (
 	combTeeth  = 5
 	combHalves = 2
@@ -17,17 +17,6 @@ const (
 	// as agreeing twice.
 	combUses = 3
 )
-
-// A curvePoint is a point of package nistec, whose additions are complete and take the same
-// time whatever they add.
-type curvePoint[P any] interface {
-	Set(P) P
-	Add(P, P) P
-	Double(P) P
-	Select(P, P, int) P
-	SetBytes([]byte) (P, error)
-	BytesX() ([]byte, error)
-}
 
 // A comb multiplies a point.
 type comb interface {
@@ -40,65 +29,66 @@ type comb interface {
 func newComb(info *curveInfo, point []byte) comb {
 	switch info.curve {
 	case Secp521r1:
-		return makeComb(nistec.NewP521Point, point, 521)
+		return newP521Comb(point)
 	case Secp384r1:
-		return makeComb(nistec.NewP384Point, point, 384)
+		return newP384Comb(point)
 	}
 	return nil
 }
 
-type combOf[P curvePoint[P]] struct {
-	identity func() P
-	spacing  int // bits from tooth to tooth
-	half     int // bits of a half of that, rounded up
-	table    [combHalves][1 << combTeeth]P
-}
+const (
+	p384Spacing = (384 + combTeeth - 1) / combTeeth           // bits from tooth to tooth
+	p384Half    = (p384Spacing + combHalves - 1) / combHalves // of it, rounded up
+)
 
-func makeComb[P curvePoint[P]](identity func() P, point []byte, bits int) comb {
-	base, err := identity().SetBytes(point)
+// p384Comb has sums of teeth, which are 2^(i*p384Spacing) times the point, and those again for the other half.
+// The additions of nistec are complete and take the same time whatever they add.
+type p384Comb [combHalves][1 << combTeeth]*nistec.P384Point
+
+func newP384Comb(point []byte) comb {
+	base, err := nistec.NewP384Point().SetBytes(point)
 	if err != nil {
 		return nil
 	}
-	c := &combOf[P]{identity: identity, spacing: (bits + combTeeth - 1) / combTeeth}
-	c.half = (c.spacing + combHalves - 1) / combHalves
-	teeth := make([]P, combTeeth) // 2^(i*spacing) times the point
+	var teeth [combTeeth]*nistec.P384Point
 	for i := range teeth {
-		teeth[i] = identity().Set(base)
-		for range c.spacing {
+		teeth[i] = nistec.NewP384Point().Set(base)
+		for range p384Spacing {
 			base.Double(base)
 		}
 	}
+	c := new(p384Comb)
 	for k := range 1 << combTeeth {
-		c.table[0][k] = identity()
+		c[0][k] = nistec.NewP384Point()
 		for i, t := range teeth {
 			if k>>i&1 == 1 {
-				c.table[0][k].Add(c.table[0][k], t)
+				c[0][k].Add(c[0][k], t)
 			}
 		}
-		c.table[1][k] = identity().Set(c.table[0][k])
-		for range c.half {
-			c.table[1][k].Double(c.table[1][k])
+		c[1][k] = nistec.NewP384Point().Set(c[0][k])
+		for range p384Half {
+			c[1][k].Double(c[1][k])
 		}
 	}
 	return c
 }
 
-func (c *combOf[P]) x(scalar []byte) ([]byte, error) {
-	sum, pick := c.identity(), c.identity()
-	for j := c.half - 1; j >= 0; j-- {
+func (c *p384Comb) x(scalar []byte) ([]byte, error) {
+	sum, pick := nistec.NewP384Point(), nistec.NewP384Point()
+	for j := p384Half - 1; j >= 0; j-- {
 		sum.Double(sum)
 		for h := range combHalves {
-			at := h*c.half + j
-			if at >= c.spacing {
+			at := h*p384Half + j
+			if at >= p384Spacing {
 				continue // of the place, not of the scalar
 			}
 			index := 0
 			for i := range combTeeth {
-				index |= bitOf(scalar, i*c.spacing+at) << i
+				index |= bitOf(scalar, i*p384Spacing+at) << i
 			}
-			pick.Set(c.table[h][0])
+			pick.Set(c[h][0])
 			for k := 1; k < 1<<combTeeth; k++ {
-				pick.Select(c.table[h][k], pick, equal(k, index))
+				pick.Select(c[h][k], pick, equal(k, index))
 			}
 			sum.Add(sum, pick)
 		}

@@ -43,7 +43,7 @@ func (c *curveInfo) group() group {
 	case Secp384r1:
 		return nistGroup{c, ecdh.P384(), elliptic.P384()}
 	case Secp521r1:
-		return nistGroup{c, ecdh.P521(), elliptic.P521()}
+		return p521Group{}
 	case X25519:
 		return nistGroup{c, ecdh.X25519(), nil}
 	case X448:
@@ -105,7 +105,7 @@ func (c *curveInfo) compress(point []byte) []byte {
 	return append([]byte{2 | point[len(point)-1]&1}, point[1:1+c.scalar]...)
 }
 
-// nistGroup has the constant-time curves of crypto/ecdh. It refuses compressed
+// nistGroup has constant-time curves of crypto/ecdh. It refuses compressed
 // points, which Dovecot's keys have; crypto/elliptic expands those.
 type nistGroup struct {
 	info  *curveInfo

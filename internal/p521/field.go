@@ -1,0 +1,188 @@
+package p521
+
+import "encoding/binary"
+
+// Size is the octets of a coordinate and of a scalar.
+const Size = 66
+
+const (
+	mask58 = 1<<58 - 1
+	mask57 = 1<<57 - 1
+)
+
+// An element is a number modulo 2^521-1: eight limbs of 58 bits and one of 57, the lowest first.
+//
+// Limbs may be larger than that for a while. A tight element has limbs of less than 2^58 + 2^13: mul, square
+// and carry make these. A loose one has limbs of less than 2^61 + 2^60: a sum of some tight ones, or a
+// difference by sub. mul and square take loose ones: nine of their products, doubled, are below 2^128.
+type element [9]uint64
+
+// add sets e to a + b, without carrying.
+func (e *element) add(a, b *element) {
+	for i := range e {
+		e[i] = a[i] + b[i]
+	}
+}
+
+// times sets e to n times a, without carrying.
+func (e *element) times(n uint64, a *element) {
+	for i := range e {
+		e[i] = n * a[i]
+	}
+}
+
+// sub sets e to a - b, without carrying: b has limbs of less than 2^59 + 2^15, as a sum of two or three
+// tight elements has.
+func (e *element) sub(a, b *element) {
+	// Four times the modulus keeps all limbs above zero.
+	for i := range 8 {
+		e[i] = a[i] + 4*mask58 - b[i]
+	}
+	e[8] = a[8] + 4*mask57 - b[8]
+}
+
+// subFar is sub for a loose b, of limbs of less than 2^61 + 2^16; the result is tight.
+func (e *element) subFar(a, b *element) {
+	for i := range 8 {
+		e[i] = a[i] + 16*mask58 - b[i]
+	}
+	e[8] = a[8] + 16*mask57 - b[8]
+	e.carry()
+}
+
+// carry makes an element of any limbs tight.
+func (e *element) carry() {
+	c0, c1, c2, c3, c4 := e[0]>>58, e[1]>>58, e[2]>>58, e[3]>>58, e[4]>>58
+	c5, c6, c7, c8 := e[5]>>58, e[6]>>58, e[7]>>58, e[8]>>57
+	e[0], e[1], e[2] = e[0]&mask58+c8, e[1]&mask58+c0, e[2]&mask58+c1
+	e[3], e[4], e[5] = e[3]&mask58+c2, e[4]&mask58+c3, e[5]&mask58+c4
+	e[6], e[7], e[8] = e[6]&mask58+c5, e[7]&mask58+c6, e[8]&mask57+c7
+}
+
+// canonical brings a tight element to its one form below the modulus.
+func (e *element) canonical() {
+	// Twice, for the first carry out of the top may start another; then it is below 2^521.
+	for range 2 {
+		for i := range 8 {
+			e[i+1] += e[i] >> 58
+			e[i] &= mask58
+		}
+		e[0] += e[8] >> 57
+		e[8] &= mask57
+	}
+	for i := range 8 { // e[0] may be 2^58 still
+		e[i+1] += e[i] >> 58
+		e[i] &= mask58
+	}
+	// Only the modulus itself is left to turn into zero: all its bits are set.
+	all := e[8] ^ mask57
+	for i := range 8 {
+		all |= e[i] ^ mask58
+	}
+	keep := -nonzero(all)
+	for i := range e {
+		e[i] &= keep
+	}
+}
+
+// zero is 1 where the tight element is zero, else 0.
+func (e *element) zero() uint64 {
+	c := *e
+	c.canonical()
+	var any uint64
+	for _, limb := range c {
+		any |= limb
+	}
+	return 1 - nonzero(any)
+}
+
+// nonzero is 1 for all numbers but zero.
+func nonzero(x uint64) uint64 { return (x | -x) >> 63 }
+
+// choose sets e to a where mask is all ones, and leaves it where it is zero.
+func (e *element) choose(a *element, mask uint64) {
+	for i := range e {
+		e[i] ^= mask & (e[i] ^ a[i])
+	}
+}
+
+// squares sets e to a raised to 2^n, n at least 1.
+func (e *element) squares(a *element, n int) {
+	e.square(a)
+	for range n - 1 {
+		e.square(e)
+	}
+}
+
+// invert sets e to 1/a by Fermat: a^(2^521-3). The inverse of zero is zero.
+func (e *element) invert(a *element) {
+	// ones(n) is a^(2^n-1).
+	var ones1, ones2, ones3, ones7, t, u element
+	ones1 = *a
+	t.square(&ones1)
+	ones2.mul(&t, &ones1)
+	t.square(&ones2)
+	ones3.mul(&t, &ones1)
+	t.squares(&ones3, 3)
+	t.mul(&t, &ones3) // 6
+	u.square(&t)
+	ones7.mul(&u, &ones1)
+	u.square(&ones7)
+	u.mul(&u, &ones1) // 8
+	for n := 8; n < 512; n *= 2 {
+		t.squares(&u, n)
+		u.mul(&t, &u)
+	}
+	t.squares(&u, 7)
+	t.mul(&t, &ones7) // 519
+	t.squares(&t, 2)  // 2^521-4
+	e.mul(&t, a)
+}
+
+// root sets e to a square root of a, and reports whether there is one: a^(2^519), for the modulus is 3 modulo 4.
+func (e *element) root(a *element) bool {
+	var r, back element
+	r.squares(a, 519)
+	back.square(&r)
+	back.sub(&back, a)
+	back.carry()
+	*e = r
+	return back.zero() == 1
+}
+
+// setBytes reads a big-endian number of Size octets and reports whether it is below the modulus.
+func (e *element) setBytes(b []byte) bool {
+	var words [9]uint64 // of 64 bits, the lowest first
+	for i := range 8 {
+		words[i] = binary.BigEndian.Uint64(b[Size-8-8*i:])
+	}
+	words[8] = uint64(b[0])<<8 | uint64(b[1])
+	// Limb i begins at bit 58i, which is 6i bits below word i.
+	e[0] = words[0] & mask58
+	for i := 1; i < 9; i++ {
+		shift := 6 * i
+		e[i] = (words[i]<<shift | words[i-1]>>(64-shift)) & mask58
+	}
+	canonical := *e
+	canonical.canonical()
+	return words[8] < 1<<9 && canonical == *e
+}
+
+// bytes appends the number, of Size octets, big-endian.
+func (e *element) bytes(to []byte) []byte {
+	c := *e
+	c.canonical()
+	var words [9]uint64
+	for i := range 9 {
+		at := 58 * i
+		words[at/64] |= c[i] << (at % 64)
+		if at%64 > 6 {
+			words[at/64+1] |= c[i] >> (64 - at%64)
+		}
+	}
+	to = append(to, byte(words[8]>>8), byte(words[8]))
+	for i := 7; i >= 0; i-- {
+		to = binary.BigEndian.AppendUint64(to, words[i])
+	}
+	return to
+}

@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package p521
+
+func mul(e, a, b *element) { mulPortable(e, a, b) }
+func square(e, a *element) { squarePortable(e, a) }

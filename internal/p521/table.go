@@ -1,0 +1,95 @@
+package p521
+
+// A Table is multiples of a point, to multiply it by scalars. It does not change, so any number of
+// goroutines may use it.
+//
+// A scalar has 105 digits of 5 bits. Where the table has several rows, each serves the digits of a part of
+// the scalar: all parts go through the doublings together (Brickell, Gordon, McCurley and Wilson, 1992).
+type Table struct {
+	rows []row // row r has 1 to 16 times 2^(5*span*r) times the point
+	span int   // digits of a part
+}
+
+type row [entries]Point
+
+// NewTable makes a table of a number of rows, from 1 to 105, of 2.3 KiB each. One row takes 520 doublings to
+// multiply; the more rows, the fewer. Making a table of many takes as long as multiplying some two times.
+func NewTable(p *Point, rows int) *Table {
+	t := &Table{span: (digits + rows - 1) / rows}
+	t.rows = make([]row, (digits+t.span-1)/t.span)
+	all := make([]accumulator, len(t.rows)*entries)
+	first := accumulator{x: p.x, y: p.y, z: element{1}}
+	base := *p
+	for r := range t.rows {
+		if r > 0 {
+			for range window * t.span {
+				first.double()
+			}
+			base = *first.affine()
+			first = accumulator{x: base.x, y: base.y, z: element{1}}
+		}
+		sum := first
+		for i := range entries {
+			all[r*entries+i] = sum
+			sum.add(&base, ^uint64(0))
+		}
+	}
+	for i, p := range normalize(all) {
+		t.rows[i/entries][i%entries] = p
+	}
+	return t
+}
+
+// Mul returns the scalar times the table's point.
+func (t *Table) Mul(k *Scalar) *Point {
+	sum := accumulator{empty: ^uint64(0)}
+	for at := t.span - 1; at >= 0; at-- {
+		if at < t.span-1 {
+			for range window {
+				sum.double()
+			}
+		}
+		for r := range t.rows {
+			if i := r*t.span + at; i < digits {
+				p, some := t.rows[r].pick(k.digit(i))
+				sum.add(&p, some)
+			}
+		}
+	}
+	return sum.affine()
+}
+
+// pick returns a multiple of the row's point by a digit, and a mask that is zero where the digit is.
+func (r *row) pick(size, negative uint64) (p Point, some uint64) {
+	for i := range r {
+		mask := nonzero(uint64(i+1)^size) - 1
+		for j := range p.x {
+			p.x[j] |= mask & r[i].x[j]
+			p.y[j] |= mask & r[i].y[j]
+		}
+	}
+	var minus element
+	minus.sub(&minus, &p.y)
+	minus.carry()
+	p.y.choose(&minus, negative)
+	return p, -nonzero(size)
+}
+
+// normalize turns points that are not infinite into affine ones with one inversion.
+func normalize(all []accumulator) []Point {
+	before := make([]element, len(all)) // the product of all Z before
+	product := element{1}
+	for i := range all {
+		before[i] = product
+		product.mul(&product, &all[i].z)
+	}
+	var inverse, one element
+	inverse.invert(&product)
+	points := make([]Point, len(all))
+	for i := len(all) - 1; i >= 0; i-- {
+		one.mul(&inverse, &before[i])
+		inverse.mul(&inverse, &all[i].z)
+		points[i] = all[i].scale(&one)
+	}
+	return points
+}
