@@ -3,14 +3,35 @@ package lmtpd
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"time"
 )
 
 // reply sends a line of our own.
 func (w *wire) reply(line string) error {
 	w.Conn.SetWriteDeadline(time.Now().Add(w.srv.o.CommandTimeout))
-	_, err := io.WriteString(w.Conn, line+"\r\n")
+	return w.send([]byte(line+"\r\n"), false)
+}
+
+// send writes an answer, with those that were held back before it. One that may be held back
+// is, where another command has come already: its answer goes with it (RFC 2920 section 3.2).
+func (w *wire) send(answer []byte, hold bool) error {
+	w.held = append(w.held, answer...)
+	if hold && len(w.held) < maxHeld {
+		next, _ := w.br.Peek(w.br.Buffered())
+		if bytes.IndexByte(next, '\n') >= 0 {
+			return nil
+		}
+	}
+	return w.flush()
+}
+
+// flush sends the answers that were held back.
+func (w *wire) flush() error {
+	if len(w.held) == 0 {
+		return nil
+	}
+	_, err := w.Conn.Write(w.held)
+	w.held = w.held[:0]
 	return err
 }
 
@@ -42,7 +63,8 @@ func (w *wire) Write(p []byte) (int, error) {
 	default:
 		out = bytes.ReplaceAll(p, []byte(noHost+">"), []byte(">"))
 	}
-	if _, err := w.Conn.Write(out); err != nil {
+	// Of these nothing else touches br meanwhile, and another answer is sure to come.
+	if err := w.send(out, last && (w.verb == "MAIL" || w.verb == "RCPT")); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -20,6 +20,8 @@ const (
 	maxCommand = 3000
 	// bufferSize is what is read at a time, and beyond which a line ends the connection.
 	bufferSize = 64 << 10
+	// maxHeld is what answers may wait for others to be sent with, in bytes.
+	maxHeld = 4 << 10
 )
 
 // noHost stands for the missing domain of an address, for go-smtp takes none without.
@@ -45,6 +47,7 @@ type wire struct {
 	br       *bufio.Reader
 
 	verb      string // of the command being answered, in capitals
+	held      []byte // answers that are to be sent with the next one
 	pending   []byte // what go-smtp has yet to read of the command
 	chunk     int64  // bytes of a BDAT chunk it has yet to read
 	inData    bool   // DATA was accepted and its text not yet read
@@ -234,6 +237,9 @@ func (w *wire) bdat(text, arg string) error {
 		w.chunk = 0
 	}
 	if w.chunk > 0 {
+		if err := w.flush(); err != nil { // the chunk may not have come yet
+			return err
+		}
 		w.mu.Lock()
 		if w.started == nil {
 			w.started = make(chan struct{})
