@@ -87,6 +87,8 @@ type box struct {
 	commits  commitQueue
 	spare    *durable.Spare // of the uidlist's lock
 
+	arriving [2]durable.Shared // syncs of the directories for new messages
+
 	arrived atomic.Bool      // we have delivered since the last sync: that comes before what gets its UID at once
 	renamed [2]atomic.Uint64 // counts our changes of the directories that were not synced
 

@@ -62,7 +62,7 @@ func (b *box) deliver(r *commit) error {
 	err := b.move(r)
 	if err == nil {
 		dir, _ := r.place()
-		if err = b.h.faults.SyncDir(b.dirPath(dir)); err != nil {
+		if err = b.syncDir(dir); err != nil {
 			_ = b.h.faults.Remove(r.target) // it must not stand if it was not acknowledged
 		}
 	}
@@ -190,14 +190,10 @@ func (b *box) commitAll(ctx context.Context, work []*commit) (err error) {
 	}
 	own.end()
 	added := b.enter(work)
+	dirs := b.syncMoved(moved)
 	err = b.giveUIDs(l, added)
-	// The list was synced first, for that commits the renames too on a journaling file
-	// system: the directories then cost nothing. A record whose file a crash has taken is
-	// no harm.
-	for i, yes := range moved {
-		if yes && err == nil {
-			err = b.wrap("saving to", b.h.faults.SyncDir(b.dirPath(i)))
-		}
+	if derr := dirs(); err == nil {
+		err = b.wrap("saving to", derr)
 	}
 	if err != nil {
 		b.leave(work)
@@ -209,6 +205,33 @@ func (b *box) commitAll(ctx context.Context, work []*commit) (err error) {
 		}
 	}
 	return b.publishCommits(ctx)
+}
+
+// syncMoved begins to sync the directories that files were moved to, and returns what waits for
+// the end. Meanwhile the list is synced: either may be durable before the other, for a file
+// without record gets one, and a record without file is no harm.
+func (b *box) syncMoved(moved [2]bool) (wait func() error) {
+	sync := func() error {
+		for i, yes := range moved {
+			if yes {
+				if err := b.syncDir(i); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if b.h.faults != nil {
+		return sync // steps are counted in one order
+	}
+	done := make(chan error, 1)
+	go func() { done <- sync() }()
+	return func() error { return <-done }
+}
+
+// syncDir syncs new or cur, once for all who have moved files there meanwhile.
+func (b *box) syncDir(i int) error {
+	return b.arriving[i].Do(func() error { return b.h.faults.SyncDir(b.dirPath(i)) })
 }
 
 // publishCommits makes new messages visible. Those that another program has added meanwhile

@@ -30,8 +30,8 @@
 // # Delivery
 //
 // A file is written in tmp, synced, and renamed to new, or to cur if it has flags. A UID
-// that is asked for is appended to the uidlist after that, which is synced; then the
-// directory is synced, and only then the message is acknowledged. A crash at any step loses
+// that is asked for is appended to the uidlist after that. The directory and the uidlist are
+// synced, in no order, and only then the message is acknowledged. A crash at any step loses
 // nothing that was acknowledged and doubles nothing: a file without record gets its UID at
 // the next scan, a record without file is ignored.
 //

@@ -163,9 +163,12 @@ func (p *pending) Finish() error {
 // file system cannot hold, and may take for another century, becomes the nearest date that
 // every one can.
 func setDate(fd int, seconds int64) error {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mtim.Sec == seconds {
+		return nil // a delivery, which was received just now
+	}
 	set := func(seconds int64) (is int64, err error) {
 		t := unix.Timeval{Sec: seconds}
-		var st unix.Stat_t
 		if err = unix.Futimes(fd, []unix.Timeval{t, t}); err == nil {
 			err = unix.Fstat(fd, &st)
 		}
