@@ -44,7 +44,7 @@ func (l *Local) Export(ctx context.Context, r ExportRequest) (ExportResult, erro
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if !j.selected(r.Selection, st) || st.Text == nil && st.Public == nil {
+			if !j.selected(r.Selection, st) || st.Text == nil && st.Public() == nil {
 				continue
 			}
 			k := j.exported(st, o, r.Format)
@@ -71,7 +71,7 @@ func (l *Local) Export(ctx context.Context, r ExportRequest) (ExportResult, erro
 // exported gives out one key; o is nil where it comes sealed.
 func (j *job) exported(st *keys.Stored, o *keys.Opened, format string) ExportedKey {
 	k := ExportedKey{KeyRef: j.ref(st), Active: st.Active, Seal: sealRef(st.Text), Public: string(st.PublicText)}
-	if st.Public == nil {
+	if st.Public() == nil {
 		k.Public = ""
 	}
 	if st.Text == nil {

@@ -68,7 +68,7 @@ func boolFirst(a, b bool) int {
 
 // info describes a stored key; n may be nil.
 func (j *job) info(inv *keys.Inventory, judge *keycheck.Judge, st *keys.Stored, n *needs) KeyInfo {
-	k := KeyInfo{KeyRef: j.ref(st), Active: st.Active, Seal: sealOf(st.Text), Size: len(st.Text), Public: st.Public != nil,
+	k := KeyInfo{KeyRef: j.ref(st), Active: st.Active, Seal: sealOf(st.Text), Size: len(st.Text), Public: st.Public() != nil,
 		Pending: sealRef(st.Pending), Kept: sealRef(st.Kept)}
 	if st.Kept != nil {
 		k.KeptUntil = st.KeptUntil.Unix()
@@ -79,12 +79,12 @@ func (j *job) info(inv *keys.Inventory, judge *keycheck.Judge, st *keys.Stored, 
 	case st.Retired:
 		k.State = StateRetired
 	}
-	if st.Public != nil {
+	if st.Public() != nil {
 		k.Curve = "RSA"
-		if c, ok := st.Public.Curve(); ok {
+		if c, ok := st.Public().Curve(); ok {
 			k.Curve = string(c)
 		}
-		if old, ok := st.Public.OldID(); ok {
+		if old, ok := st.Public().OldID(); ok {
 			k.OldID = old.String()
 		}
 	} else if k.Seal.Format == "v1" {
@@ -95,9 +95,9 @@ func (j *job) info(inv *keys.Inventory, judge *keycheck.Judge, st *keys.Stored, 
 		k.Problem = st.Check().Error()
 	case st.Text == nil:
 		k.Problem = "the private half is missing"
-	case st.Public == nil && st.PublicText != nil:
+	case st.Public() == nil && st.PublicText != nil:
 		k.Problem = "the public half is damaged, or another key's"
-	case st.Public == nil && st.Active:
+	case st.Public() == nil && st.Active:
 		k.Problem = "it is active, and its public half is missing"
 	}
 	if st.User {

@@ -111,20 +111,27 @@ func readAlgorithm(s *cryptobyte.String) (*curveInfo, error) {
 	return info, nil
 }
 
-// parseSPKI reads a DER SubjectPublicKeyInfo with a compressed or uncompressed point.
-func parseSPKI(der []byte) (*PublicKey, error) {
+// splitSPKI takes a DER SubjectPublicKeyInfo apart; a nil curve means RSA.
+func splitSPKI(der []byte) (info *curveInfo, bits []byte, err error) {
 	s := cryptobyte.String(der)
 	var seq cryptobyte.String
 	if !s.ReadASN1(&seq, cbasn1.SEQUENCE) || !s.Empty() {
-		return nil, badKey("bad public key encoding")
+		return nil, nil, badKey("bad public key encoding")
 	}
-	info, err := readAlgorithm(&seq)
+	if info, err = readAlgorithm(&seq); err != nil {
+		return nil, nil, err
+	}
+	if !seq.ReadASN1BitStringAsBytes(&bits) || !seq.Empty() {
+		return nil, nil, badKey("bad public key encoding")
+	}
+	return info, bits, nil
+}
+
+// parseSPKI reads a DER SubjectPublicKeyInfo with a compressed or uncompressed point.
+func parseSPKI(der []byte) (*PublicKey, error) {
+	info, bits, err := splitSPKI(der)
 	if err != nil {
 		return nil, err
-	}
-	var bits []byte
-	if !seq.ReadASN1BitStringAsBytes(&bits) || !seq.Empty() {
-		return nil, badKey("bad public key encoding")
 	}
 	if info == nil {
 		key, err := x509.ParsePKCS1PublicKey(bits)

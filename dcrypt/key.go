@@ -37,11 +37,13 @@ type PublicKey struct {
 // newPublic takes a point that decodePoint or private returned.
 func newPublic(info *curveInfo, point []byte) *PublicKey {
 	k := &PublicKey{info: info, point: point}
-	compressed := info.compress(point)
-	// Both IDs are over the compressed form, whatever form the key was read in.
-	k.id = sha256.Sum256(marshalSPKI(info, compressed))
-	k.oldID = sha256.Sum256([]byte(strings.ToUpper(hex.EncodeToString(compressed))))
+	k.id, k.oldID = info.ids(info.compress(point))
 	return k
+}
+
+// ids are both IDs of a public key: over the compressed form, whatever form it was read in.
+func (c *curveInfo) ids(compressed []byte) (id, old KeyID) {
+	return sha256.Sum256(marshalSPKI(c, compressed)), sha256.Sum256([]byte(strings.ToUpper(hex.EncodeToString(compressed))))
 }
 
 func newPublicRSA(key *rsa.PublicKey) (*PublicKey, error) {

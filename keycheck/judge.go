@@ -141,7 +141,7 @@ func (j *Judge) Active(folder mailbox.GUID, user bool) (id dcrypt.KeyID, v Verdi
 		return dcrypt.KeyID{}, Verdict{State: Damaged, Err: errors.New("what is called the active key is no id")}, true
 	}
 	v = j.Key(id)
-	here := slices.ContainsFunc(j.byID[id], func(st *keys.Stored) bool { return st.GUID == folder && st.User == user && st.Public != nil })
+	here := slices.ContainsFunc(j.byID[id], func(st *keys.Stored) bool { return st.GUID == folder && st.User == user && st.Public() != nil })
 	if !here && (v.State == Opens || v.State == Sealed) {
 		v.State, v.Err = Damaged, errors.New("the public half of the active key is missing or damaged")
 	}

@@ -204,7 +204,7 @@ func (im *Import) compare(now *Stored) error {
 	switch {
 	case now == nil, now.Text == nil, now.Lost, now.Retired:
 		return nil
-	case bytes.Equal(now.Text, im.Text), im.Verified && now.Check() == nil && now.Public != nil:
+	case bytes.Equal(now.Text, im.Text), im.Verified && now.Check() == nil && now.Public() != nil:
 		// The id is a digest of the public half: it is the same key, under another seal.
 		im.Already, im.Text = true, now.Text
 		return nil

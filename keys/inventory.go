@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"mailcrypt/attrdict"
@@ -23,8 +24,7 @@ type Stored struct {
 	ID   string       // as it is named: of version 1, its old id
 	// Text is the private key, nil where there is none. It must not be changed.
 	Text []byte
-	// Public is the public key, nil where there is none or it is not the key of its name.
-	Public     *dcrypt.PublicKey
+	// PublicText is the public key as it stands there; see Public.
 	PublicText []byte
 	Active     bool
 	// Pending is the seal that a change has prepared and not ended; Kept is the one before
@@ -36,6 +36,10 @@ type Stored struct {
 	Lost, Retired bool
 	// Rotated is when another key became active in its place, as far as that is known.
 	Rotated time.Time
+
+	ids    []dcrypt.KeyID // both of the public text, where it is the key of its name by them
+	public sync.Once
+	key    *dcrypt.PublicKey
 }
 
 // An Inventory is every key of a user, in an order that does not change: user keys first,
@@ -135,9 +139,12 @@ func (st *Stored) fill(kind string, value []byte) {
 		st.Text, st.Lost, st.Retired = value, false, false
 	case "pubkeys":
 		st.PublicText = value
-		pub, err := dcrypt.ParsePublicKey(value)
-		if id, ierr := dcrypt.ParseKeyID(st.ID); err == nil && ierr == nil && hasID(pub, id) {
-			st.Public = pub
+		one, old, err := dcrypt.PublicIDs(value)
+		if id, ierr := dcrypt.ParseKeyID(st.ID); err == nil && ierr == nil && (one == id || old == id) {
+			st.ids = []dcrypt.KeyID{one}
+			if !old.IsZero() {
+				st.ids = append(st.ids, old)
+			}
 		}
 	case "pending":
 		st.Pending = value
@@ -156,6 +163,19 @@ func (st *Stored) fill(kind string, value []byte) {
 	}
 }
 
+// Public is the public key, nil where there is none or it is not the key of its name.
+func (st *Stored) Public() *dcrypt.PublicKey {
+	st.public.Do(func() {
+		if st.ids == nil {
+			return
+		}
+		if pub, err := dcrypt.ParsePublicKey(st.PublicText); err == nil { // else no point of the curve
+			st.key = pub
+		}
+	})
+	return st.key
+}
+
 // level is where the key hangs.
 func (st *Stored) level() level {
 	if st.User {
@@ -169,7 +189,7 @@ func (st *Stored) Has(id dcrypt.KeyID) bool {
 	if st.ID == id.String() {
 		return true
 	}
-	return st.Public != nil && hasID(st.Public, id)
+	return slices.Contains(st.ids, id)
 }
 
 // IDs are the ids that streams may name the key by: its own, and its other one where the
@@ -179,14 +199,7 @@ func (st *Stored) IDs() []dcrypt.KeyID {
 	if id, err := dcrypt.ParseKeyID(st.ID); err == nil {
 		ids = append(ids, id)
 	}
-	if st.Public == nil {
-		return ids
-	}
-	others := []dcrypt.KeyID{st.Public.ID()}
-	if old, ok := st.Public.OldID(); ok {
-		others = append(others, old)
-	}
-	for _, id := range others {
+	for _, id := range st.ids {
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}

@@ -199,7 +199,7 @@ func (o *Opened) active(inv *Inventory) (*dcrypt.PrivateKey, error) {
 			return nil, err
 		case o.sealed && !o.proven[key.ID()]:
 			return nil, fmt.Errorf("%w: the active user key %s opens without a secret, though others do not: it may be anybody's", ErrBadKey, st.ID)
-		case st.Public == nil || !st.Public.Equal(key.Public()):
+		case st.Public() == nil || !st.Public().Equal(key.Public()):
 			return nil, fmt.Errorf("%w: the public half of the active user key %s is missing or another key's", ErrBadKey, st.ID)
 		}
 		return key, nil

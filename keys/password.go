@@ -182,7 +182,7 @@ func (c *Change) replaceActive(inv *Inventory, to Seal, config Config) error {
 		return nil
 	}
 	for _, rec := range slices.Concat(c.done, c.prepared) {
-		if st := inv.find(rec.record); st != nil && st.Public != nil && rec.record.guid == inv.Inbox {
+		if st := inv.find(rec.record); st != nil && st.Public() != nil && rec.record.guid == inv.Inbox {
 			c.fresh = &Generated{ID: rec.record.id, replace: inv.ActiveUser}
 			return nil
 		}

@@ -42,7 +42,7 @@ func (k *Keys) GenerateUserKey(ctx context.Context, secret Secret, rotate bool) 
 	g := Generated{GUID: k.inbox, ID: inv.ActiveUser}
 	usable := false
 	for _, st := range inv.Keys {
-		usable = usable || st.User && st.Active && st.Public != nil && st.Text != nil && !st.Lost
+		usable = usable || st.User && st.Active && st.Public() != nil && st.Text != nil && !st.Lost
 	}
 	if usable && !rotate {
 		return g, nil
@@ -166,8 +166,8 @@ func (k *Keys) GenerateFolderKeys(ctx context.Context, folders []mailbox.GUID, r
 	for _, st := range inv.Keys {
 		switch {
 		case st.User && st.Active && st.Text != nil && !st.Lost:
-			user = st.Public
-		case !st.User && st.Active && st.Public != nil && st.Check() == nil && !st.Retired:
+			user = st.Public()
+		case !st.User && st.Active && st.Public() != nil && st.Check() == nil && !st.Retired:
 			usable[st.GUID] = true
 		}
 	}

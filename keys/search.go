@@ -131,15 +131,13 @@ func otherID(d attrdict.Reader, id dcrypt.KeyID) (string, error) {
 		if seen++; seen > maxRecords {
 			return errStop
 		}
-		pub, err := dcrypt.ParsePublicKey(text)
-		if err != nil {
-			return nil // one bad record must not hide the others
-		}
-		old, ok := pub.OldID()
+		one, old, err := dcrypt.PublicIDs(text)
 		switch {
-		case ok && old == id:
-			other = pub.ID().String()
-		case ok && pub.ID() == id:
+		case err != nil || old.IsZero():
+			return nil // one bad record must not hide the others
+		case old == id:
+			other = one.String()
+		case one == id:
 			other = old.String()
 		default:
 			return nil
