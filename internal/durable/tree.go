@@ -90,14 +90,20 @@ func FileMode(dir *unix.Stat_t) os.FileMode { return os.FileMode(dir.Mode&0o666)
 // RenameNew renames a file, as one step, to a name that must not be taken; an error
 // wrapping os.ErrExist says that it is.
 func (f *Faults) RenameNew(from, to string) error {
+	return f.RenameNewAt(unix.AT_FDCWD, from, unix.AT_FDCWD, to)
+}
+
+// RenameNewAt is RenameNew with names in open directories, or unix.AT_FDCWD.
+func (f *Faults) RenameNewAt(fromDir int, from string, toDir int, to string) error {
 	return f.Do(OpRename, to, func() error {
-		err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+		err := unix.Renameat2(fromDir, from, toDir, to, unix.RENAME_NOREPLACE)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 			// Not every file system can. The names are unique; this is a second guard.
-			if _, serr := os.Lstat(to); serr == nil {
+			var st unix.Stat_t
+			if serr := unix.Fstatat(toDir, to, &st, unix.AT_SYMLINK_NOFOLLOW); serr == nil {
 				err = unix.EEXIST
 			} else {
-				err = unix.Rename(from, to)
+				err = unix.Renameat(fromDir, from, toDir, to)
 			}
 		}
 		if err != nil {

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mailcrypt/mailbox"
 )
@@ -22,27 +19,57 @@ const batch = 2000
 // refused with an error that wraps mailbox.ErrLimit, before anything is changed.
 func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailbox.FlagChange) (modified []mailbox.UID, err error) {
 	b := m.b
-	err = b.eachBatch(ctx, uids, func() (func(*entry) error, error) {
+	err = b.eachBatch(ctx, uids, func(batch func() []*entry) (func(*entry) error, func(), error) {
 		letters, err := b.changeLetters(ctx, change)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if change.UnchangedSince != nil {
 			// What other programs changed counts too.
 			if err := b.lookAgain(); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
+		suffixes := suffixChange{op: change.Op, letters: letters, known: map[string]string{}}
+		files := batch()
+		mover := b.newMover(len(files))
+		mover.keepSaved(slices.DeleteFunc(files, func(e *entry) bool {
+			return change.Refused(e.msg) || suffixes.of(e) == e.suffix
+		}))
 		return func(e *entry) error {
 			if change.Refused(e.msg) {
 				modified = append(modified, e.uid)
 				return nil
 			}
-			return b.setLetters(e, change.Op, letters)
-		}, nil
+			if suffix := suffixes.of(e); suffix != e.suffix {
+				return mover.toCur(e, suffix)
+			}
+			return nil // a file in new stays there if its letters do
+		}, mover.close, nil
 	})
 	slices.Sort(modified)
 	return modified, err
+}
+
+// A suffixChange is what a change of flags makes of the suffixes of names, of which there are few.
+type suffixChange struct {
+	op      mailbox.FlagOp
+	letters string
+	known   map[string]string
+}
+
+// of returns the new suffix of a file's name; the old one where its letters stay.
+func (c *suffixChange) of(e *entry) string {
+	suffix, ok := c.known[e.suffix]
+	if !ok {
+		suffix = changeSuffix(e.suffix, c.op, c.letters)
+		_, was, _ := splitFlags(e.suffix)
+		if _, now, _ := splitFlags(suffix); now == was {
+			suffix = e.suffix
+		}
+		c.known[e.suffix] = suffix
+	}
+	return suffix
 }
 
 // changeLetters returns the letters of a change, giving new ones to new keywords. The lock
@@ -67,52 +94,13 @@ func (b *box) changeLetters(ctx context.Context, change mailbox.FlagChange) (str
 	return letters, nil
 }
 
-// setLetters renames one message's file. A file in new stays there if its letters do.
-func (b *box) setLetters(e *entry, op mailbox.FlagOp, letters string) error {
-	suffix := changeSuffix(e.suffix, op, letters)
-	_, was, _ := splitFlags(e.suffix)
-	if _, now, _ := splitFlags(suffix); now == was {
-		return nil
-	}
-	return b.moveToCur(e, suffix)
-}
-
-// moveToCur renames an entry's file to cur with a suffix. The error wraps os.ErrNotExist
-// where the file is not where it was.
-func (b *box) moveToCur(e *entry, suffix string) error {
-	from, to := b.path(e), filepath.Join(b.dirPath(curDir), e.base+suffix)
-	if from == to {
-		return nil
-	}
-	b.keepSaved(e, from)
-	if err := b.h.renameNew(from, to); err != nil {
-		return err
-	}
-	b.renamed[dirOf(e)].Add(1)
-	b.renamed[curDir].Add(1)
-	b.mu.Lock()
-	b.place(e, suffix, false)
-	b.mu.Unlock()
-	return nil
-}
-
-// keepSaved notes the save date, which is the file's ctime until a rename changes that.
-func (b *box) keepSaved(e *entry, path string) {
-	if e.saved != 0 {
-		return
-	}
-	var st unix.Stat_t
-	if unix.Lstat(path, &st) == nil {
-		b.mu.Lock()
-		e.saved, e.unsaved = st.Ctim.Nano(), true
-		b.mu.Unlock()
-	}
-}
+// A beginBatch is called when the lock has been taken, with a function that tells whose turn it
+// is, and returns what is to be done to each of them and at the end of the batch.
+type beginBatch func(batch func() []*entry) (change func(*entry) error, end func(), err error)
 
 // eachBatch calls a function for every message of uids that exists, in batches under the
-// uidlist's lock. begin is called when the lock has been taken. Messages whose file was not
-// where it should be are looked for and tried again.
-func (b *box) eachBatch(ctx context.Context, uids []mailbox.UID, begin func() (func(*entry) error, error)) error {
+// uidlist's lock. Messages whose file was not where it should be are looked for and tried again.
+func (b *box) eachBatch(ctx context.Context, uids []mailbox.UID, begin beginBatch) error {
 	if err := b.lock(ctx); err != nil {
 		return err
 	}
@@ -148,29 +136,35 @@ func (b *box) eachBatch(ctx context.Context, uids []mailbox.UID, begin func() (f
 	return nil
 }
 
-func (b *box) oneBatch(ctx context.Context, uids []mailbox.UID, begin func() (func(*entry) error, error)) (again []mailbox.UID, err error) {
+func (b *box) oneBatch(ctx context.Context, uids []mailbox.UID, begin beginBatch) (again []mailbox.UID, err error) {
 	unlock := b.tryLockList(ctx)
 	defer unlock()
-	change, err := begin()
+	there := func() []*entry {
+		list := make([]*entry, 0, len(uids))
+		for _, uid := range uids {
+			if e := b.find(uid); e != nil && e.present && e.msg != nil {
+				list = append(list, e)
+			}
+		}
+		return list
+	}
+	change, end, err := begin(there)
 	if err != nil {
 		return nil, err
 	}
+	defer end()
 	own := b.beginOwn()
 	defer func() {
 		own.end()
 		b.publish()
 	}()
-	for _, uid := range uids {
-		e := b.find(uid)
-		if e == nil || !e.present || e.msg == nil {
-			continue
-		}
+	for _, e := range there() {
 		switch err := change(e); {
 		case err == nil:
 		case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrExist):
-			again = append(again, uid)
+			again = append(again, e.uid)
 		default:
-			return again, b.wrap(fmt.Sprintf("changing UID %d of", uid), err)
+			return again, b.wrap(fmt.Sprintf("changing UID %d of", e.uid), err)
 		}
 	}
 	return again, nil
@@ -180,7 +174,7 @@ func (b *box) oneBatch(ctx context.Context, uids []mailbox.UID, begin func() (fu
 // from that. When it returns the messages are durably gone.
 func (m *Mailbox) Expunge(ctx context.Context, uids []mailbox.UID) error {
 	b := m.b
-	err := b.eachBatch(ctx, uids, func() (func(*entry) error, error) {
+	err := b.eachBatch(ctx, uids, func(func() []*entry) (func(*entry) error, func(), error) {
 		return func(e *entry) error {
 			dir := dirOf(e)
 			if err := b.h.faults.Remove(b.path(e)); err != nil {
@@ -191,7 +185,7 @@ func (m *Mailbox) Expunge(ctx context.Context, uids []mailbox.UID) error {
 			b.lose(e)
 			b.mu.Unlock()
 			return nil
-		}, nil
+		}, func() {}, nil
 	})
 	return errors.Join(err, b.wrap("expunging from", b.syncDirs()))
 }
@@ -228,6 +222,8 @@ func (b *box) claim(ctx context.Context, claimed *[]mailbox.UID) (again bool, er
 	unlock := b.tryLockList(ctx)
 	defer unlock()
 	own := b.beginOwn()
+	mover := b.newMover(len(b.inNew))
+	defer mover.close()
 	defer func() {
 		own.end()
 		b.publish()
@@ -238,7 +234,7 @@ func (b *box) claim(ctx context.Context, claimed *[]mailbox.UID) (again bool, er
 			continue
 		}
 		if e.inNew {
-			switch err := b.moveToCur(e, changeSuffix(e.suffix, mailbox.AddFlags, "")); {
+			switch err := mover.toCur(e, changeSuffix(e.suffix, mailbox.AddFlags, "")); {
 			case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrExist):
 				again = true
 				continue

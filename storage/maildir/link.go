@@ -82,7 +82,7 @@ func (b *box) linkSource(ctx context.Context, uid mailbox.UID, info mailbox.Save
 	}
 	// A link changes the file's ctime, which is the save date of the source.
 	if e.saved == 0 {
-		b.keepSaved(e, r.from)
+		b.newMover(1).keepSaved([]*entry{e})
 		if e.msg != nil {
 			e.unsaved = false
 			b.idx.Put(b.head.validity, b.view.UIDNext, []index.Record{e.record(e.msg)}, nil)
