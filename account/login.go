@@ -134,45 +134,49 @@ func (l *Login) verifyBehind() {
 	if l.master != "" || l.ring.ring.State().Opened == 0 || l.set.Keys.Global != nil {
 		return
 	}
-	unverified, err := l.keys.Unverified(context.Background(), l.ring.ring)
-	if err != nil {
-		l.log.Warn("could not list folder keys", "err", err)
-	}
-	if len(unverified) == 0 {
-		return
-	}
-	todo := map[mailbox.GUID]bool{}
-	for _, guid := range unverified {
-		todo[guid] = true
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	l.behind.Go(func() {
-		inbox := l.account.inbox
-		if todo[inbox] {
-			l.verify(context.WithoutCancel(ctx), inbox)
-		}
-		folders, err := l.account.hier.List(ctx)
-		if ctx.Err() != nil {
-			return // the login has ended
-		}
+		todo, err := l.keys.Unverified(context.WithoutCancel(ctx), l.ring.ring)
 		if err != nil {
-			l.log.Warn("could not list folders", "err", err)
-			return
+			l.log.Warn("could not list folder keys", "err", err)
 		}
-		for _, f := range folders {
-			if ctx.Err() != nil || !f.Selectable {
-				continue
-			}
-			guid, err := l.account.hier.GUID(ctx, f.Name)
-			switch {
-			case err != nil && ctx.Err() == nil && !errors.Is(err, mailbox.ErrNotFound):
-				l.log.Warn("could not verify the key of a folder", "folder", f.Name, "err", err)
-			case err == nil && guid != inbox && todo[guid]:
-				l.verify(ctx, guid)
-			}
+		if len(todo) > 0 {
+			l.verifyFolders(ctx, todo)
 		}
 	})
+}
+
+// verifyFolders verifies the keys of folders, INBOX's first, until ctx ends.
+func (l *Login) verifyFolders(ctx context.Context, todo []mailbox.GUID) {
+	waiting := map[mailbox.GUID]bool{}
+	for _, guid := range todo {
+		waiting[guid] = true
+	}
+	inbox := l.account.inbox
+	if waiting[inbox] {
+		l.verify(context.WithoutCancel(ctx), inbox)
+	}
+	folders, err := l.account.hier.List(ctx)
+	if ctx.Err() != nil {
+		return // the login has ended
+	}
+	if err != nil {
+		l.log.Warn("could not list folders", "err", err)
+		return
+	}
+	for _, f := range folders {
+		if ctx.Err() != nil || !f.Selectable {
+			continue
+		}
+		guid, err := l.account.hier.GUID(ctx, f.Name)
+		switch {
+		case err != nil && ctx.Err() == nil && !errors.Is(err, mailbox.ErrNotFound):
+			l.log.Warn("could not verify the key of a folder", "folder", f.Name, "err", err)
+		case err == nil && guid != inbox && waiting[guid]:
+			l.verify(ctx, guid)
+		}
+	}
 }
 
 // verify verifies the key of one folder.

@@ -25,7 +25,7 @@ func describe(b *bench) (string, error) {
 	line("disk", output("findmnt", "-n", "-o", "SOURCE,FSTYPE,OPTIONS", "-T", b.dir)+fmt.Sprintf("; 4 KiB written and synced in %.2f ms (median)", sync.median))
 	line("Dovecot", output("dovecot", "--version"))
 	line("mailcryptd", output("git", "describe", "--always", "--dirty")+" of "+output("git", "log", "-1", "--format=%cs")+", "+runtime.Version())
-	line("both", fmt.Sprintf("%s, compression %s, %s, folder keys under a user key that a password seals with 2048 rounds; what is acknowledged is synced", b.driver, b.compress, b.curve))
+	line("both", fmt.Sprintf("%s, compression %s, %s, folder keys under a user key that a password seals with 2048 rounds of SHA-256; what is acknowledged is synced", b.driver, b.compress, b.curve))
 	line("rounds", fmt.Sprintf("%d pairs, numbers divided by %d, page cache %s, load generator on the same machine", b.pairs, b.divide, map[bool]string{true: "emptied", false: "warm"}[b.dropCaches]))
 	return w.String(), nil
 }

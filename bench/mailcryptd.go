@@ -9,7 +9,7 @@ import (
 )
 
 // newMailcryptd builds and configures mailcryptd. Its settings are its defaults but for what
-// Dovecot has no choice in: a password seals in 2048 rounds there.
+// Dovecot has no choice in: a password seals in 2048 rounds of SHA-256 there.
 func newMailcryptd(o options, dir string) (*server, error) {
 	s := &server{
 		name:   "mailcryptd",
@@ -71,4 +71,5 @@ passwd_file = "users"
 curve = %q
 save_version = 2
 seal_rounds = 2048
+seal_hash = "sha256"
 %s`
