@@ -92,14 +92,13 @@ func (a *Appended) add(m *Message) error {
 		return err
 	}
 	a.placed = append(a.placed, placed{t, t.end, size})
-	t.buf = slices.Grow(t.buf, int(size))
+	t.buf = slices.Grow(t.buf, int(min(size, writeSize/8)))
 	if err := t.write(appendHeader(nil, m.Spool.size)); err != nil {
 		return err
 	}
-	if err := t.write(m.Spool.buf); err != nil {
+	if err := m.Spool.each(t.write); err != nil {
 		return err
 	}
-	m.Spool.buf = nil
 	return t.write(post)
 }
 

@@ -284,8 +284,8 @@ func TestSpool(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	if cap(s.buf) > 2*spoolMemory || !strings.HasPrefix(names(t, d.o.Root), ".temp.") {
-		t.Error(cap(s.buf), names(t, d.o.Root))
+	if len(s.held)*pieceSize > spoolMemory || !strings.HasPrefix(names(t, d.o.Root), ".temp.") {
+		t.Error(len(s.held), names(t, d.o.Root))
 	}
 	if n, err := d.RemoveTemporary(); n != 0 || err != nil {
 		t.Error("a file that is being written was removed: ", n, err)

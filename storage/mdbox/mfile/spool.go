@@ -5,12 +5,21 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync"
 
 	"mailcrypt/internal/durable"
 )
 
-// spoolMemory is how much of a message is kept in memory before Append.
-const spoolMemory = 1 << 20
+const (
+	// spoolMemory is how much of a message is kept in memory before Append.
+	spoolMemory = 1 << 20
+	// pieceSize is how much of it lies in one place.
+	pieceSize = 64 << 10
+)
+
+// pieces holds *[pieceSize]byte: to grow one buffer, message after message, costs more than
+// all else that a message of a megabyte needs here.
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
 // maxTrailer is more than the metadata of a message that we write can be, and the headers.
 const maxTrailer = 64 << 10
@@ -21,9 +30,10 @@ const maxTrailer = 64 << 10
 // It is one goroutine's.
 type Spool struct {
 	d    *Dir
-	buf  []byte
+	held []*[pieceSize]byte // what is in memory; all but the last are full
+	n    int                // bytes in held
 	size int64
-	file *durable.File // nil while all is in buf
+	file *durable.File // nil while all is in memory
 	head fileHeader    // of file
 
 	err      error
@@ -50,16 +60,37 @@ func (s *Spool) Write(p []byte) (int, error) {
 		return 0, s.err
 	}
 	for rest := p; len(rest) > 0; {
-		if len(s.buf) == spoolMemory {
+		if s.n == spoolMemory {
 			if s.err = s.spill(); s.err != nil {
 				return len(p) - len(rest), s.err
 			}
 		}
-		n := min(len(rest), spoolMemory-len(s.buf))
-		s.buf = append(s.buf, rest[:n]...)
-		rest, s.size = rest[n:], s.size+int64(n)
+		if s.n == len(s.held)*pieceSize {
+			s.held = append(s.held, pieces.Get().(*[pieceSize]byte))
+		}
+		n := copy(s.held[len(s.held)-1][s.n%pieceSize:], rest)
+		rest, s.n, s.size = rest[n:], s.n+n, s.size+int64(n)
 	}
 	return len(p), nil
+}
+
+// each calls write with what is in memory, piece by piece, and lets go of it.
+func (s *Spool) each(write func([]byte) error) error {
+	defer s.drop()
+	for i, p := range s.held {
+		if err := write(p[:min(pieceSize, s.n-i*pieceSize)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop lets go of what is in memory.
+func (s *Spool) drop() {
+	for _, p := range s.held {
+		pieces.Put(p)
+	}
+	s.held, s.n = nil, 0
 }
 
 // spill writes what is in memory into the file.
@@ -74,11 +105,12 @@ func (s *Spool) spill() (err error) {
 			return fmt.Errorf("mfile: saving: %w", err)
 		}
 	}
-	if _, err := s.file.Write(s.buf); err != nil {
-		return fmt.Errorf("mfile: saving: %w", err)
-	}
-	s.buf = s.buf[:0]
-	return nil
+	return s.each(func(p []byte) error {
+		if _, err := s.file.Write(p); err != nil {
+			return fmt.Errorf("mfile: saving: %w", err)
+		}
+		return nil
+	})
 }
 
 // Finish makes the bytes of a large message durable, so that Append need not. It may be left
@@ -104,7 +136,6 @@ func (s *Spool) Finish() error {
 	if s.err != nil {
 		s.err = fmt.Errorf("mfile: saving: %w", s.err)
 	}
-	s.buf = nil
 	return s.err
 }
 
@@ -113,7 +144,8 @@ func (s *Spool) Abort() error {
 	if s.done {
 		return nil
 	}
-	s.done, s.buf = true, nil
+	s.done = true
+	s.drop()
 	if s.file == nil {
 		return nil
 	}

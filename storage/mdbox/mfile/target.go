@@ -32,8 +32,18 @@ type target struct {
 	buf     []byte
 }
 
-// write appends bytes.
+// write appends bytes. What is much already is not gathered.
 func (t *target) write(p []byte) error {
+	if len(p) >= writeSize/8 {
+		if err := t.flush(); err != nil {
+			return err
+		}
+		t.end += int64(len(p))
+		if _, err := t.file.Write(p); err != nil {
+			return fmt.Errorf("mfile: appending: %w", err)
+		}
+		return nil
+	}
 	t.buf = append(t.buf, p...)
 	t.end += int64(len(p))
 	if len(t.buf) < writeSize {
