@@ -45,13 +45,14 @@ func (d *dataReader) Read(p []byte) (n int, err error) {
 			return n, nil
 		}
 		if d.state == inLine {
-			// All up to the next CR is text.
+			// All up to a line that begins with a dot is text.
 			run, _ := d.r.Peek(min(d.r.Buffered(), len(p)-n))
-			if i := bytes.IndexByte(run, '\r'); i >= 0 {
+			if i := dotLine(run); i >= 0 {
 				run = run[:i]
 			}
 			if len(run) > 0 {
 				n += copy(p[n:], run)
+				d.state = stateBehind(run)
 				d.r.Discard(len(run))
 				continue
 			}
@@ -100,6 +101,31 @@ func (d *dataReader) Read(p []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// dotLine returns where in text a line begins with a dot, -1 if none does. It goes by the dots,
+// for most of what is large, as base64, has none.
+func dotLine(text []byte) int {
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(text[at:], '.')
+		if i < 0 {
+			return -1
+		}
+		if at += i; at >= 2 && text[at-1] == '\n' && text[at-2] == '\r' {
+			return at
+		}
+	}
+}
+
+// stateBehind is where text leads that begins in a line.
+func stateBehind(text []byte) dataState {
+	switch {
+	case bytes.HasSuffix(text, []byte("\r\n")):
+		return lineStart
+	case text[len(text)-1] == '\r':
+		return afterCR
+	}
+	return inLine
 }
 
 // stateAfter is where a text byte leads that does not end a line.
