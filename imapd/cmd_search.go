@@ -123,6 +123,7 @@ type finding struct {
 // begins at that end and stops when it has them.
 func (f *finding) run() error {
 	n := f.box.view.Len()
+	defer f.matcher.fields.wipe()
 	first, last := n, 0
 	if !f.whole {
 		first, last = f.ret.wanted(n)

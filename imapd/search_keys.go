@@ -66,6 +66,8 @@ type searchKey struct {
 	number  int64
 	field   string // header field name, in lower case
 	needle  string // folded text to find; "" is found wherever the field is
+	find    []byte // needle, of keyHeader
+	run     []byte // keyHeader with address: see addressRun
 	subject bool   // keyHeader: SUBJECT
 	address bool   // keyHeader: FROM, TO, CC or BCC
 	text    int    // index of a body search; see matcher
@@ -298,7 +300,8 @@ func (p *searchParser) textKey(kind keyKind, field string) (*searchKey, error) {
 			return nil, bad("Search text is not in its character set.")
 		}
 	}
-	return &searchKey{kind: kind, field: field, needle: foldString(text)}, nil
+	folded := foldString(text)
+	return &searchKey{kind: kind, field: field, needle: folded, find: []byte(folded), run: addressRun(folded)}, nil
 }
 
 // charsetArg reads the name of the character set that texts are in.

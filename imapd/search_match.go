@@ -38,6 +38,7 @@ type matcher struct {
 	bodies  []*searchKey // keys on BODY and TEXT
 	finders []*finder    // one for each of bodies
 	lines   lineFeeder
+	fields  fieldSearch
 
 	// Of the message being looked at:
 	index    int
@@ -220,7 +221,7 @@ func (m *matcher) text(k *searchKey) truth {
 		case err != nil:
 			return m.fail(err)
 		case k.kind == keyHeader:
-			return truthOf(k.inHeader(head))
+			return truthOf(m.fields.inHeader(k, head))
 		}
 		return sent(k, head)
 	}
@@ -247,17 +248,14 @@ func (m *matcher) header(usual bool) ([]byte, error) {
 // sent compares the day of the Date field, in its own zone. Of several the last counts,
 // which is what ENVELOPE shows.
 func sent(k *searchKey, head []byte) truth {
-	dates := message.HeaderFields(head, []string{"date"}, false)
 	t := falseTruth
-	for len(dates) > 0 {
-		end := fieldEnd(dates)
-		if _, value, ok := bytes.Cut(dates[:end], []byte{':'}); ok {
+	for f := range message.FieldsNamed(head, "date") {
+		if _, value, ok := bytes.Cut(f, []byte{':'}); ok {
 			t = falseTruth
 			if d, ok := message.ParseDate(value); ok {
 				t = compareDay(k, day(d))
 			}
 		}
-		dates = dates[end:]
 	}
 	return t
 }

@@ -50,6 +50,9 @@ func FirstFields(header []byte, names ...string) [][]byte {
 	values := make([][]byte, len(names))
 	missing := len(names)
 	for f := range headerFields(header) {
+		if !isNamed(f, names...) {
+			continue
+		}
 		name, value, ok := splitField(f)
 		if !ok {
 			continue

@@ -77,15 +77,11 @@ func (p *Part) IsText() bool { return strings.EqualFold(p.Type, "text") }
 // them. Order and bytes are the header's. Names compare without regard to case; a line
 // without a colon has the empty name.
 func HeaderFields(header []byte, names []string, not bool) []byte {
-	want := make(map[string]bool, len(names))
-	for _, n := range names {
-		want[strings.ToLower(n)] = true
-	}
 	var out []byte
 	n := 0
 	for f := range headerFields(header) {
 		n += len(f)
-		if name, _, _ := splitField(f); want[name] != not {
+		if isNamed(f, names...) != not {
 			out = append(out, f...)
 		}
 	}
@@ -96,6 +92,76 @@ func HeaderFields(header []byte, names []string, not bool) []byte {
 		return append(out, '\n')
 	}
 	return append(out, "\r\n"...)
+}
+
+// FieldsNamed yields those fields of a header that have a name, whole, with their folded lines and
+// line ends, as they lie in the header.
+func FieldsNamed(header []byte, name string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for f := range headerFields(header) {
+			if isNamed(f, name) && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// isNamed reports whether a whole field has one of some names, whatever their case. It is what
+// splitField says, without making strings of the names that are usual.
+func isNamed(field []byte, names ...string) bool {
+	colon := bytes.IndexByte(field, ':')
+	usual := colon >= 0 && colon <= maxName
+	for i := 0; usual && i < colon; i++ {
+		usual = field[i] > ' ' && field[i] < 0x7f
+	}
+	if usual {
+		for _, n := range names {
+			if equalASCII(field[:colon], n) {
+				return true
+			}
+			usual = usual && isASCII(n)
+		}
+		if usual {
+			return false
+		}
+	}
+	name, _, _ := splitField(field)
+	for _, n := range names {
+		if name == strings.ToLower(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// equalASCII compares without regard to the case of ASCII letters.
+func equalASCII(a []byte, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if lowerASCII(a[i]) != lowerASCII(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lowerASCII(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+// isASCII reports whether a text has no octet above 127.
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // headerFields yields each field of a header, with its folded lines and line ends. It

@@ -23,7 +23,8 @@ type Opener struct {
 	mu    sync.Mutex
 	aeads map[*slot]cipher.AEAD // nil: no key of ours
 
-	plain []byte // the last value
+	plain   []byte // the last value
+	scratch []byte // of unseal
 
 	buf  []byte
 	at   int64 // of buf in the file
@@ -121,7 +122,7 @@ func (o *Opener) get(n name) ([]byte, *slot) {
 		return nil, nil
 	}
 	clear(o.plain)
-	value, err := unseal(o.plain[:0], aead, o.cache.guid, body)
+	value, err := unseal(o.plain[:0], aead, o.cache.guid, body, &o.scratch)
 	if err != nil {
 		o.cache.forget(n)
 		return nil, nil

@@ -108,18 +108,20 @@ func (s *sealer) seal(dst []byte, guid mailbox.GUID, n name, value []byte) []byt
 	var nonce [12]byte
 	binary.BigEndian.PutUint64(nonce[4:], s.count)
 	s.count++
-	return s.aead.Seal(dst, nonce[:], value, additional(guid, n))
+	return s.aead.Seal(dst, nonce[:], value, additional(nil, guid, n))
 }
 
-// unseal opens the body of an entry and appends the value to dst.
-func unseal(dst []byte, aead cipher.AEAD, guid mailbox.GUID, body []byte) ([]byte, error) {
-	var nonce [12]byte
-	copy(nonce[4:], body[8:16])
-	n := name(body[16:entryHead])
-	sealed := body[entryHead:]
-	return aead.Open(dst, nonce[:], sealed, additional(guid, n))
+// unseal opens the body of an entry and appends the value to dst. scratch serves the next call.
+func unseal(dst []byte, aead cipher.AEAD, guid mailbox.GUID, body []byte, scratch *[]byte) ([]byte, error) {
+	b := append((*scratch)[:0], 0, 0, 0, 0)
+	b = append(b, body[8:16]...)
+	nonce := len(b)
+	b = additional(b, guid, name(body[16:entryHead]))
+	*scratch = b
+	return aead.Open(dst, b[:nonce], body[entryHead:], b[nonce:])
 }
 
-func additional(guid mailbox.GUID, n name) []byte {
-	return append(append(make([]byte, 0, len(guid)+len(n)), guid[:]...), n[:]...)
+// additional appends what is authenticated with an entry to dst.
+func additional(dst []byte, guid mailbox.GUID, n name) []byte {
+	return append(append(dst, guid[:]...), n[:]...)
 }
