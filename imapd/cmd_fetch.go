@@ -66,11 +66,7 @@ func (s *session) fetch(c *call) error {
 	if !s.condstore && (flags || f.seen) {
 		s.adoptFlags(indices)
 	}
-	for _, i := range indices {
-		if err = f.message(i); err != nil || s.enc.Err() != nil {
-			break
-		}
-	}
+	err = f.messages(indices)
 	s.box.reader.rest(f.pieces)
 	return errors.Join(err, f.finish(c))
 }
@@ -116,6 +112,17 @@ type fetching struct {
 	unread   failures
 	gone     bool
 	encoding bool // some part has an encoding that BINARY cannot remove
+}
+
+// messages answers for one message after the other.
+func (f *fetching) messages(indices []int) error {
+	defer f.readAhead(f.plan(indices))()
+	for _, i := range indices {
+		if err := f.message(i); err != nil || f.enc.Err() != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // message answers for one message. Everything that can fail is done before the first

@@ -109,6 +109,7 @@ type finding struct {
 	call    *call
 	ret     *searchReturn
 	whole   bool // every message is needed, whatever ret asks for
+	headers bool // each looks at the usual fields of headers
 	matcher *matcher
 	// each, where set, is called for each message that was found, while it may be open. The
 	// error is about the whole command.
@@ -127,6 +128,9 @@ func (f *finding) run() error {
 	first, last := n, 0
 	if !f.whole {
 		first, last = f.ret.wanted(n)
+	}
+	if first == n {
+		defer f.readAhead(f.plan())()
 	}
 	notice := f.newNotice(f.call.tag, n)
 	at := 0

@@ -47,6 +47,7 @@ func (s *session) sort(c *call) (err error) {
 		return err
 	}
 	f := &finding{session: s, call: c, ret: &ret, matcher: newMatcher(s, program), whole: true}
+	f.headers = slices.ContainsFunc(columns, func(c *sortColumn) bool { return c.kind >= sortDate })
 	t := &sortTable{finding: f, columns: columns}
 	f.each = t.add
 	if err := f.run(); err != nil {

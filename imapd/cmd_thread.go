@@ -27,7 +27,7 @@ func (s *session) thread(c *call) error {
 	if err != nil {
 		return err
 	}
-	f := &finding{session: s, call: c, ret: &searchReturn{}, matcher: newMatcher(s, program)}
+	f := &finding{session: s, call: c, ret: &searchReturn{}, matcher: newMatcher(s, program), headers: true}
 	t := &threading{finding: f}
 	if algorithm != "ORDEREDSUBJECT" {
 		t.references = thread.NewReferences()

@@ -33,7 +33,8 @@ type reader struct {
 	head []byte // of the whole message
 	part *decodedPart
 
-	recalled []byte // of usualHeader
+	recalled []byte     // of usualHeader
+	ahead    *readAhead // of the command under way; nil where it does not read ahead
 }
 
 // open makes uid the open message.
@@ -42,12 +43,22 @@ func (r *reader) open(ctx context.Context, uid mailbox.UID) (content, error) {
 		return r.msg, nil
 	}
 	r.drop()
-	msg, err := r.box.Read(ctx, uid)
+	msg, err := r.read(ctx, uid)
 	if err != nil {
 		return nil, err
 	}
 	r.uid, r.msg = uid, msg
 	return msg, nil
+}
+
+// read opens a message, or takes it from what was read ahead.
+func (r *reader) read(ctx context.Context, uid mailbox.UID) (content, error) {
+	if r.ahead != nil {
+		if msg, err, ok := r.ahead.take(ctx, uid); ok {
+			return msg, err
+		}
+	}
+	return r.box.Read(ctx, uid)
 }
 
 // structure returns the parts of the open message.
@@ -156,7 +167,7 @@ func (r *reader) drop() {
 	}
 	clear(r.head)
 	clear(r.recalled)
-	*r = reader{box: r.box, recalled: r.recalled[:0]}
+	*r = reader{box: r.box, recalled: r.recalled[:0], ahead: r.ahead}
 }
 
 // rest drops the open message unless it costs little or is being read in pieces.

@@ -39,6 +39,7 @@ type matcher struct {
 	finders []*finder    // one for each of bodies
 	lines   lineFeeder
 	fields  fieldSearch
+	dry     bool // nothing but the view is looked at
 
 	// Of the message being looked at:
 	index    int
@@ -115,6 +116,11 @@ func (m *matcher) eval(k *searchKey) truth {
 		return truthOf(m.isRecent(m.msg))
 	case keyModSeq:
 		return truthOf(m.msg.ModSeq >= mailbox.ModSeq(k.number))
+	}
+	if m.dry {
+		return m.guess(k)
+	}
+	switch k.kind {
 	case keyLarger, keySmaller:
 		return m.size(k)
 	case keyBefore, keyOn, keySince, keyOlder, keyYounger, keySavedBefore, keySavedOn, keySavedSince:

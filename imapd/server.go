@@ -146,6 +146,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	closing   bool
+	ahead     *aheadLimits // not under mu
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	done      sync.WaitGroup
@@ -173,7 +174,7 @@ func newServer(o Options, auth authenticate) *Server {
 	if o.After.Drain <= 0 {
 		o.After.Drain = 64 << 20
 	}
-	s := &Server{opts: o, login: auth, commands: commandTable(),
+	s := &Server{opts: o, login: auth, commands: commandTable(), ahead: newAheadLimits(),
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{}, stopping: make(chan struct{}),
 		limits: limits{perAddr: map[string]int{}, perUser: map[string]int{}, perPlace: map[[2]string]int{}}}
 	s.throttle = throttle.New(throttle.Options{Max: o.MaxDelay, Exempt: append(slices.Clone(loopback), o.TrustedNetworks...)})
