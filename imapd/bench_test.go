@@ -241,3 +241,17 @@ func cpuTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkStore changes a flag of 10,000 messages by one command, over the store in memory.
+func BenchmarkStore(b *testing.B) {
+	f := newFixture(b)
+	for range 10_000 {
+		f.add("INBOX", simple)
+	}
+	c := f.selected("INBOX")
+	c.nc.SetDeadline(time.Now().Add(time.Minute))
+	for i := 0; b.Loop(); i++ {
+		c.send("a STORE 1:* " + "+-"[i%2:i%2+1] + `FLAGS.SILENT (\Flagged)`)
+		c.until("a ")
+	}
+}

@@ -73,17 +73,22 @@ func (s *session) store(c *call) error {
 // change is answered only where it was conditional, with the modseq: RFC 7162 section 3.1.3. It
 // reports whether a message is gone.
 func (s *session) answerStore(c *call, now *mailbox.View, uids []mailbox.UID, silent, conditional bool) (gone bool) {
+	find, told := now.Finder(), s.box.view.Finder()
 	for _, uid := range uids {
-		msg := now.Get(uid)
+		msg := find.Get(uid)
 		if msg == nil {
 			gone = true
 			continue
 		}
-		if _, done := slices.BinarySearch(c.silent.uids, uid); !done || silent && !conditional {
+		done := !silent || conditional
+		if done && len(c.silent.uids) < len(uids) { // some were refused
+			_, done = slices.BinarySearch(c.silent.uids, uid)
+		}
+		if !done {
 			s.announceKeywords(msg.Flags.Keywords)
 			continue
 		}
-		i, _ := s.box.view.Find(uid)
+		i, _ := told.Find(uid)
 		if silent && c.silent.covers(s.box.view.At(i), msg) {
 			s.writeModSeq(i, msg)
 			continue
@@ -121,8 +126,9 @@ func (s *session) storeStatus(c *call, modified []mailbox.UID, gone bool) error 
 // announced view.
 func (s *session) adopt(now *mailbox.View, uids []mailbox.UID) {
 	var told []*mailbox.Message
+	find := now.Finder()
 	for _, uid := range uids {
-		if msg := now.Get(uid); msg != nil {
+		if msg := find.Get(uid); msg != nil {
 			told = append(told, msg)
 		}
 	}

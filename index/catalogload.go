@@ -3,7 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
-	"maps"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -18,6 +18,7 @@ func (c *Catalog) Load(guid mailbox.GUID, fn func(m CatalogMessage, r MapRecord)
 	if err != nil {
 		return m, err
 	}
+	newer := l.records.newest()
 	err = guard(func() (err error) {
 		defer tx.Rollback()
 		t := &CatalogTx{tx: tx, now: c.o.Now}
@@ -30,9 +31,13 @@ func (c *Catalog) Load(guid mailbox.GUID, fn func(m CatalogMessage, r MapRecord)
 			if err != nil {
 				return err
 			}
-			if newer, ok := l.msgs[msg.UID]; ok {
-				newer.Saved = msg.Saved
-				msg.Record = newer
+			for len(newer) > 0 && newer[0].UID < msg.UID { // expunged meanwhile
+				newer = newer[1:]
+			}
+			if len(newer) > 0 && newer[0].UID == msg.UID {
+				saved := msg.Saved
+				msg.Record = newer[0]
+				msg.Saved = saved
 			}
 			return fn(msg, r)
 		})
@@ -50,7 +55,7 @@ func (c *Catalog) snapshot(guid mailbox.GUID) (tx *bolt.Tx, l late, err error) {
 	c.mu.Lock()
 	if d := c.dirty[guid]; d != nil {
 		l = *d
-		l.msgs = maps.Clone(d.msgs)
+		l.records.parts = slices.Clone(d.records.parts)
 	}
 	c.mu.Unlock()
 	err = guard(func() (err error) {

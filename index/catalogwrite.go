@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -34,7 +32,7 @@ type LateChange struct {
 type late struct {
 	highest mailbox.ModSeq
 	recent  mailbox.UID
-	msgs    map[mailbox.UID]Record
+	records lateRecords
 	restart bool // drop the log of expunges: it is damaged
 }
 
@@ -45,26 +43,18 @@ func (l *late) then(q *late) *late {
 	}
 	l.highest, l.recent = max(l.highest, q.highest), max(l.recent, q.recent)
 	l.restart = l.restart || q.restart
-	if l.msgs == nil {
-		l.msgs = q.msgs
-	} else {
-		maps.Copy(l.msgs, q.msgs)
-	}
+	l.records.then(q.records)
 	return l
 }
 
 // Later takes changes that nobody waits for. They are seen by the next Load, and by View and
 // Update after they were written. What was put for a mailbox that is deleted is dropped. An error
-// says that the catalog cannot be written any more.
+// says that the catalog cannot be written any more. The Records are the catalog's from now on.
 func (c *Catalog) Later(guid mailbox.GUID, change LateChange) error {
 	if err := c.usable(); err != nil {
 		return err
 	}
-	l := &late{highest: change.HighestModSeq, recent: change.FirstRecent, msgs: make(map[mailbox.UID]Record, len(change.Records))}
-	for _, r := range change.Records {
-		l.msgs[r.UID] = r
-	}
-	c.later(guid, l)
+	c.later(guid, &late{highest: change.HighestModSeq, recent: change.FirstRecent, records: newLateRecords(change.Records)})
 	return nil
 }
 
@@ -272,8 +262,8 @@ func (t *CatalogTx) applyLate(dirty map[mailbox.GUID]*late) error {
 		}
 		b.h.highest, b.recent = max(b.h.highest, l.highest), max(b.recent, l.recent)
 		// In order: bbolt moves all that follows for each key in the middle.
-		for _, uid := range slices.Sorted(maps.Keys(l.msgs)) {
-			if err := b.change(l.msgs[uid]); err != nil {
+		for _, r := range l.records.newest() {
+			if err := b.change(r); err != nil {
 				return err
 			}
 		}

@@ -45,8 +45,18 @@ func (v *View) Len() int { return v.length }
 // At returns the message at an index: 0 is the IMAP sequence number 1. It panics
 // when i is out of range.
 func (v *View) At(i int) *Message {
-	c := v.chunks[sort.Search(len(v.chunks), func(n int) bool { return v.chunks[n].first > i })-1]
+	c := &v.chunks[v.chunkOf(i)]
 	return c.msgs[i-c.first]
+}
+
+// chunkOf is the number of the chunk that has an index. No chunk is longer than chunkLen; where
+// nothing was removed all but the last are as long.
+func (v *View) chunkOf(i int) int {
+	n := i / chunkLen
+	if c := &v.chunks[n]; c.first <= i && i < c.first+len(c.msgs) {
+		return n
+	}
+	return n + sort.Search(len(v.chunks)-n, func(k int) bool { return v.chunks[n+k].first > i }) - 1
 }
 
 // Find returns the index of the first message with a UID of at least uid, and
@@ -93,10 +103,11 @@ func (v *View) Replace(msgs ...*Message) *View {
 	n := *v
 	n.chunks = append([]chunk(nil), v.chunks...)
 	copied := -1 // the chunk whose array this call has made
+	find := n.Finder()
 	for _, m := range msgs {
 		n.HighestModSeq = max(n.HighestModSeq, m.ModSeq)
 		n.UIDNext = max(n.UIDNext, m.UID+1)
-		i, ok := n.Find(m.UID)
+		i, ok := find.Find(m.UID)
 		if !ok {
 			if i != n.length {
 				panic("mailbox: internal error: message inserted below the last UID")
@@ -104,7 +115,7 @@ func (v *View) Replace(msgs ...*Message) *View {
 			copied = n.push(m, copied)
 			continue
 		}
-		at := sort.Search(len(n.chunks), func(k int) bool { return n.chunks[k].first > i }) - 1
+		at := n.chunkOf(i)
 		c := n.chunks[at]
 		if at != copied {
 			c.msgs = append([]*Message(nil), c.msgs...)
@@ -237,27 +248,3 @@ func (v *View) compare(old *View, changed func(m, n *Message) bool) iter.Seq[Cha
 }
 
 func sameChunk(a, b []*Message) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
-
-// A cursor walks a view.
-type cursor struct {
-	v    *View
-	c, i int
-}
-
-func (c *cursor) atStart() bool { return c.i == 0 && c.c < len(c.v.chunks) }
-func (c *cursor) chunk() []*Message {
-	return c.v.chunks[c.c].msgs
-}
-func (c *cursor) nextChunk() { c.c, c.i = c.c+1, 0 }
-func (c *cursor) index() int { return c.v.chunks[c.c].first + c.i }
-func (c *cursor) msg() *Message {
-	if c.c >= len(c.v.chunks) {
-		return nil
-	}
-	return c.v.chunks[c.c].msgs[c.i]
-}
-func (c *cursor) next() {
-	if c.i++; c.i == len(c.v.chunks[c.c].msgs) {
-		c.nextChunk()
-	}
-}

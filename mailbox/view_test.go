@@ -45,6 +45,22 @@ func (m *model) check(t *rapid.T, v *View) {
 			t.Fatalf("Get(%d) = %v", uid, got)
 		}
 	}
+	// In order and in any other, with UIDs that are not there.
+	find, uids := v.Finder(), []UID{m.next, 0}
+	for _, msg := range m.msgs {
+		if uids = append(uids, msg.UID); msg.UID%3 == 0 {
+			uids = append(uids, msg.UID+1, msg.UID/2)
+		}
+	}
+	for k, uid := range uids {
+		if k%2 == 0 && v.Get(uid) != find.Get(uid) {
+			t.Fatalf("Get(%d) of a Finder is another one", uid)
+		}
+		wi, wok := m.find(uid)
+		if i, ok := find.Find(uid); i != wi || ok != wok {
+			t.Fatalf("Find(%d) of a Finder = %d, %v; want %d, %v", uid, i, ok, wi, wok)
+		}
+	}
 }
 
 // diff is what Diff ought to yield.

@@ -118,3 +118,25 @@ func BenchmarkLarge(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkFlags changes a flag of all messages of a mailbox of 10,000 by one call.
+func BenchmarkFlags(b *testing.B) {
+	const messages = 10_000
+	h := largeStore(b, messages)
+	m, err := h.OpenMailbox(context.Background(), "INBOX")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	var all []mailbox.UID
+	for _, msg := range m.View().All() {
+		all = append(all, msg.UID)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		change := mailbox.FlagChange{Op: mailbox.FlagOp(i % 2), Flags: mailbox.Flags{System: mailbox.Flagged}}
+		if _, err := m.SetFlags(context.Background(), all, change); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

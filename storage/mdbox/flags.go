@@ -45,8 +45,15 @@ func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailb
 	modseq := b.h.catalog.NextModSeq(v.HighestModSeq)
 	var msgs []*mailbox.Message
 	late := index.LateChange{HighestModSeq: modseq}
-	for _, uid := range slices.Compact(slices.Sorted(slices.Values(uids))) {
-		old := v.Get(uid)
+	if !slices.IsSorted(uids) {
+		uids = slices.Sorted(slices.Values(uids))
+	}
+	find := v.Finder()
+	for i, uid := range uids {
+		if i > 0 && uid == uids[i-1] {
+			continue
+		}
+		old := find.Get(uid)
 		if old == nil {
 			continue
 		}
@@ -63,6 +70,9 @@ func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailb
 		}
 		msg := *old
 		msg.Flags, msg.ModSeq = flags, modseq
+		if msgs == nil {
+			msgs, late.Records = make([]*mailbox.Message, 0, len(uids)-i), make([]index.Record, 0, len(uids)-i)
+		}
 		msgs = append(msgs, &msg)
 		late.Records = append(late.Records, record(&msg))
 	}
