@@ -204,7 +204,7 @@ func TestSeals(t *testing.T) {
 				t.Fatalf("%v to %v: another key", k, p)
 			}
 			info, err := Inspect(text)
-			if want := (KeyInfo{FormatV2, true, ByKey, p.ID().String(), k.ID().String(), "aes-256-ctr", "sha256", 2048, 16}); err != nil || info != want {
+			if want := (KeyInfo{FormatV2, true, ByKey, p.ID().String(), k.ID().String(), "aes-256-ctr", "sha256", 1, 16}); err != nil || info != want {
 				t.Fatalf("Inspect = %+v, %v; want %+v", info, err, want)
 			}
 		}

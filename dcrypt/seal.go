@@ -6,21 +6,22 @@ import (
 	"strconv"
 )
 
-// The defaults of SealOptions. A password needs many rounds; an ECDH secret has full
-// entropy, and Dovecot's own number is kept there.
+// The defaults of SealOptions. A password needs many rounds. An ECDH secret has the full entropy
+// of the curve, so rounds protect nothing there, and opening a key costs more by them than by the
+// curve.
 const (
 	defaultSealCipher     = "aes-256-ctr"
 	defaultPasswordHash   = "sha512"
 	defaultPasswordRounds = 210_000
 	defaultKeyHash        = "sha256"
-	defaultKeyRounds      = 2048
+	defaultKeyRounds      = 1
 	defaultSaltLen        = 16
 	maxSaltLen            = maxHexField / 2
 )
 
 // SealOptions chooses how a private key is sealed. Zero values mean aes-256-ctr and a
 // salt of 16 octets; for a password sha512 with 210,000 rounds, for a key sha256 with
-// 2,048. Dovecot 2.3 and 2.4 read whatever is chosen here; they write sha256 with 2,048
+// one. Dovecot 2.3 and 2.4 read whatever is chosen here; they write sha256 with 2,048
 // rounds, also for passwords.
 type SealOptions struct {
 	Cipher  string // aes-128-, 192- or 256-, ctr, cbc or cfb

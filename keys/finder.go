@@ -121,11 +121,11 @@ func (f *Finder) search(id dcrypt.KeyID) (*dcrypt.PrivateKey, error) {
 			continue
 		}
 		info, err := dcrypt.Inspect(st.Text)
-		if err != nil || f.budget < info.Rounds {
+		if err != nil || f.budget < searchCost(info) {
 			continue
 		}
 		if _, done := f.tried[st]; !done {
-			f.budget -= max(info.Rounds, 1)
+			f.budget -= searchCost(info)
 		}
 		err = f.open(st)
 		if key := f.folder[id]; err == nil && key != nil {

@@ -8,9 +8,16 @@ import (
 	"mailcrypt/dcrypt"
 )
 
-// searchRounds bounds what a ring spends on opening keys that no name points to: some two
-// thousand of Dovecot's wraps, a second or two of a core.
-const searchRounds = 4_000_000
+const (
+	// searchRounds bounds what a ring spends on opening keys that no name points to: some two
+	// thousand of Dovecot's wraps, a second or two of a core.
+	searchRounds = 4_000_000
+	// curveRounds is what opening a key costs on the curve, in rounds.
+	curveRounds = 2048
+)
+
+// searchCost is what opening a text takes off searchRounds.
+func searchCost(info dcrypt.KeyInfo) int { return max(info.Rounds, curveRounds) }
 
 // find looks in the dictionary: by name; by the other of the key's two ids, which its
 // public key tells; and at last by opening whatever has not been opened.
@@ -62,12 +69,12 @@ func (r *Ring) search(names []namedKey, id dcrypt.KeyID) *dcrypt.PrivateKey {
 		if err != nil || r.isOpen(n.record) {
 			continue
 		}
-		if r.budget < info.Rounds {
+		if r.budget < searchCost(info) {
 			return nil
 		}
 		key, err := r.open(n)
 		if !errors.Is(err, errLocked) {
-			r.budget -= max(info.Rounds, 1)
+			r.budget -= searchCost(info)
 		}
 		if err == nil && matches(key, id) {
 			return key
