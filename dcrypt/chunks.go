@@ -1,14 +1,11 @@
 package dcrypt
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
-	"crypto/subtle"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"sync"
+
+	"mailcrypt/internal/gcmstream"
 )
 
 // maxMarks bounds the memory for marks: above maxMarks * chunkSize, 4 GiB, the chunks
@@ -16,128 +13,165 @@ import (
 const maxMarks = 1 << 16
 
 // chunks reads a large stream in two passes: the first verifies it and marks each
-// chunk, the second decrypts a chunk when it is wanted, if it still has its mark.
-//
-// A mark is a GMAC under a key that was drawn for this reader and never leaves it. So
+// chunk, the second decrypts a chunk when it is wanted, if it still has its mark. So
 // the file may be replaced or written to between the passes without a single
-// unverified octet coming out. That costs some 6 us for 64 KiB.
+// unverified octet coming out.
 type chunks struct {
-	dec       body
+	passes    passes
 	src       *io.SectionReader // ciphertext and trailer
 	size      int64             // of the ciphertext
 	chunkSize int64
-	kd, iv    []byte
-	gmac      cipher.AEAD
-	marks     []mark // nil where nothing verifies the stream: nothing to keep hold of
+	kd        []byte
 
-	mu  sync.Mutex
-	buf []byte // plaintext of chunk at
-	at  int64  // -1 for none
+	mu    sync.Mutex
+	slots [1 + chunksAhead]slot
+	last  int64 // chunk that was wanted last
+	ended sync.WaitGroup
 }
 
-// A mark is what the first pass keeps of a chunk.
-type mark struct {
-	tag  [16]byte
-	prev [aes.BlockSize]byte // the ciphertext before the chunk, which CBC and CFB need
+// chunksAhead is how many chunks are decrypted ahead of one who reads in order: as many
+// processors as that keeps busy beside his own.
+const chunksAhead = 2
+
+// A slot has the plaintext of one chunk, or will have it. Its fields belong to the one who
+// decrypts until ready is closed.
+type slot struct {
+	at    int64 // -1 for none
+	buf   []byte
+	err   error
+	ready chan struct{} // nil: nothing is under way
 }
+
+// passes are the two passes for one kind of cipher.
+type passes interface {
+	// verify reads all of the ciphertext and compares the trailer.
+	verify(c *chunks) error
+	// decrypt decrypts chunk i in place, if it is what was verified. It is called for several
+	// chunks at the same time.
+	decrypt(c *chunks, i int64, b []byte) error
+}
+
+// spare is how many octets a buffer has behind a chunk, for its tag.
+const spare = gcmstream.TagSize
 
 // newChunks verifies the stream. It keeps kd, to clear it.
 func newChunks(dec body, kd, iv []byte, src *io.SectionReader, size int64) (*chunks, error) {
-	c := &chunks{dec: dec, kd: kd, iv: iv, src: src, size: size, chunkSize: chunkSize, at: -1}
+	c := &chunks{kd: kd, src: src, size: size, chunkSize: chunkSize, last: -2}
 	for size/c.chunkSize >= maxMarks {
 		c.chunkSize *= 2
 	}
-	c.buf = make([]byte, min(c.chunkSize, size))
-	check := dec.check()
-	if check == nil {
-		return c, nil
+	for i := range c.slots {
+		c.slots[i].at = -1
 	}
-	var key [32]byte
-	_, _ = rand.Read(key[:]) // never fails
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		return nil, err
+	if gcm, ok := dec.(*gcmBody); ok {
+		c.passes = &gcmPasses{gcmBody: gcm}
+	} else {
+		c.passes = &markedPasses{dec: dec, iv: iv}
 	}
-	clear(key[:])
-	if c.gmac, err = cipher.NewGCM(block); err != nil {
-		return nil, fmt.Errorf("dcrypt: opening stream: %w", err)
-	}
-	return c, c.verify(check)
+	return c, c.passes.verify(c)
 }
 
-// verify is the first pass.
-func (c *chunks) verify(check check) error {
-	marks := make([]mark, (c.size+c.chunkSize-1)/c.chunkSize)
-	var prev [aes.BlockSize]byte
-	copy(prev[:], c.iv)
-	for i := range marks {
-		b, err := c.ciphertext(int64(i))
-		if err != nil {
-			return err
+// count is the number of chunks.
+func (c *chunks) count() int64 { return (c.size + c.chunkSize - 1) / c.chunkSize }
+
+// length is that of chunk i.
+func (c *chunks) length(i int64) int64 { return min(c.chunkSize, c.size-i*c.chunkSize) }
+
+// trailer reads what follows the ciphertext.
+func (c *chunks) trailer() ([]byte, error) {
+	b := make([]byte, c.src.Size()-c.size)
+	return b, readFull(c.src, b, c.size)
+}
+
+// buffer is one for a chunk and its tag.
+func (c *chunks) buffer() []byte { return make([]byte, min(c.chunkSize, c.size)+spare) }
+
+// ciphertext reads chunk i into buf.
+func (c *chunks) ciphertext(i int64, buf []byte) ([]byte, error) {
+	b := buf[:c.length(i)]
+	return b, readFull(c.src, b, i*c.chunkSize)
+}
+
+// load makes a slot hold the plaintext of its chunk.
+func (c *chunks) load(s *slot) {
+	if s.buf == nil {
+		s.buf = c.buffer()
+	}
+	b, err := c.ciphertext(s.at, s.buf)
+	if err == nil {
+		err = c.passes.decrypt(c, s.at, b)
+	}
+	s.err = err
+}
+
+// chunk returns the plaintext of chunk i, which lasts until the next call. The caller holds mu
+// or is alone.
+func (c *chunks) chunk(i int64) ([]byte, error) {
+	s := c.slot(i)
+	if s == nil {
+		s = c.free(i, i)
+		s.at = i
+		c.load(s)
+	}
+	if s.wait(); s.err != nil {
+		err := s.err
+		s.at, s.err = -1, nil // it may be tried once more
+		return nil, err
+	}
+	if i == c.last+1 {
+		c.ahead(i)
+	}
+	c.last = i
+	return s.buf[:c.length(i)], nil
+}
+
+// slot finds the slot of chunk i.
+func (c *chunks) slot(i int64) *slot {
+	for k := range c.slots {
+		if c.slots[k].at == i {
+			return &c.slots[k]
 		}
-		marks[i] = mark{tag: c.tag(int64(i), b), prev: prev}
-		copy(prev[:], b[max(0, len(b)-aes.BlockSize):])
-		if err := check.update(b); err != nil {
-			return errTooLong(err)
-		}
 	}
-	trailer := make([]byte, c.src.Size()-c.size)
-	if err := readFull(c.src, trailer, c.size); err != nil {
-		return err
-	}
-	if !check.verify(trailer) {
-		return ErrAuth
-	}
-	c.marks = marks
 	return nil
 }
 
-// ciphertext reads chunk i into buf.
-func (c *chunks) ciphertext(i int64) ([]byte, error) {
-	off := i * c.chunkSize
-	b := c.buf[:min(c.chunkSize, c.size-off)]
-	c.at = -1
-	return b, readFull(c.src, b, off)
+// free returns a slot of no chunk from one to another.
+func (c *chunks) free(from, to int64) *slot {
+	for k := range c.slots {
+		if s := &c.slots[k]; s.at < from || s.at > to {
+			s.wait()
+			s.err = nil
+			return s
+		}
+	}
+	panic("dcrypt: internal error: more chunks than slots")
 }
 
-// tag is the GMAC of a chunk, with its number as nonce. A number that comes again with
-// other ciphertext would endanger the key only if tags were given out.
-func (c *chunks) tag(i int64, b []byte) (tag [16]byte) {
-	var nonce [12]byte
-	binary.BigEndian.PutUint64(nonce[4:], uint64(i))
-	c.gmac.Seal(tag[:0], nonce[:], nil, b)
-	return tag
+func (s *slot) wait() {
+	if s.ready != nil {
+		<-s.ready
+		s.ready = nil
+	}
 }
 
-// chunk returns the plaintext of chunk i, in buf. The caller holds mu or is alone.
-func (c *chunks) chunk(i int64) ([]byte, error) {
-	if c.at == i {
-		return c.buf[:min(c.chunkSize, c.size-i*c.chunkSize)], nil
-	}
-	b, err := c.ciphertext(i)
-	if err != nil {
-		return nil, err
-	}
-	prev := c.iv
-	if c.marks != nil {
-		tag := c.tag(i, b)
-		if subtle.ConstantTimeCompare(tag[:], c.marks[i].tag[:]) != 1 {
-			return nil, fmt.Errorf("%w: stream changed while it was read", ErrAuth)
+// ahead begins the chunks after i.
+func (c *chunks) ahead(i int64) {
+	to := min(i+chunksAhead, c.count()-1)
+	for next := i + 1; next <= to; next++ {
+		if c.slot(next) != nil {
+			continue
 		}
-		prev = c.marks[i].prev[:]
-	} else if i > 0 {
-		var before [aes.BlockSize]byte
-		if err := readFull(c.src, before[:], i*c.chunkSize-aes.BlockSize); err != nil {
-			return nil, err
-		}
-		prev = before[:]
+		s := c.free(i, to)
+		s.at, s.ready = next, make(chan struct{})
+		c.ended.Go(func() {
+			defer close(s.ready)
+			c.load(s)
+		})
 	}
-	if err := c.dec.decryptAt(b, i*c.chunkSize, prev); err != nil {
-		return nil, err
-	}
-	c.at = i
-	return b, nil
 }
+
+// errChanged is what a chunk that lost its mark means.
+func errChanged() error { return fmt.Errorf("%w: stream changed while it was read", ErrAuth) }
 
 // readAt fills p, which lies inside the plaintext, from off.
 func (c *chunks) readAt(p []byte, off int64) (int, error) {
@@ -159,7 +193,11 @@ func (c *chunks) readAt(p []byte, off int64) (int, error) {
 func (c *chunks) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.buf)
-	clear(c.kd) // which dec refers to
-	c.at, c.dec, c.gmac = -1, nil, nil
+	c.ended.Wait()
+	for k := range c.slots {
+		clear(c.slots[k].buf)
+		c.slots[k].at = -1
+	}
+	clear(c.kd) // which passes refer to
+	c.passes = nil
 }

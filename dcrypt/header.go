@@ -122,14 +122,17 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 
 // readFull fills b from off. An end before that is ErrTruncated.
 func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := io.ReadFull(io.NewSectionReader(r, off, int64(len(b))), b)
-	switch {
-	case n == len(b):
-		return nil
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return ErrTruncated
+	for done := 0; ; {
+		n, err := r.ReadAt(b[done:], off+int64(done))
+		switch done += n; {
+		case done == len(b):
+			return nil
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), err == nil && n == 0:
+			return ErrTruncated
+		case err != nil:
+			return fmt.Errorf("dcrypt: reading stream at %d: %w", off+int64(done), err)
+		}
 	}
-	return fmt.Errorf("dcrypt: reading stream at %d: %w", off+int64(n), err)
 }
 
 // headerLen returns the length of the header that begins with b, of an object of size

@@ -36,9 +36,9 @@ type Reader struct {
 // On return the tag or MAC of the whole stream has been checked; a version 1 stream,
 // and one that says it has no integrity, cannot be checked. Streams up to 1 MiB, and up to 4
 // while not too many of them are open, are read once, and r is not needed any more: Memory is
-// their text. A larger one is read twice: r must stay usable until Close and is then read in
-// chunks of at least 64 KiB. Should its bytes change after Open, reading what changed fails
-// with ErrAuth. Memory is bounded: the size of a small stream, some 70 KiB and 1/2048 of the
+// their text. A larger one is read twice, the first time by several goroutines at once: r must
+// stay usable until Close and is then read in chunks of at least 64 KiB. Should its bytes
+// change after Open, reading what changed fails with ErrAuth. Memory is bounded: the size of a small stream, some 70 KiB and 1/2048 of the
 // size (never above 5 MiB) for a large one.
 //
 // Errors are *FormatError and *UnsupportedError, wrap ErrNoKey, ErrKeyID, ErrAuth or

@@ -113,6 +113,9 @@ type Verifier struct {
 	hash ghash
 	aad  uint64
 	text uint64
+
+	blocks int     // of the last piece that Add took
+	power  element // H to that power: pieces are mostly equal
 }
 
 // NewVerifier begins the check of one message with the given additional data.

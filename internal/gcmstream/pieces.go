@@ -1,0 +1,114 @@
+package gcmstream
+
+import (
+	"crypto/cipher"
+	"errors"
+	"fmt"
+)
+
+// ErrPiece reports a piece of ciphertext that is not the one its Mark was made of.
+var ErrPiece = errors.New("gcmstream: piece has changed since it was verified")
+
+// A Mark is the hash of one piece of a message. The marks of all pieces give the tag
+// (Verifier.Add), and each lets its piece be opened later (Pieces.Open).
+type Mark struct{ z element }
+
+// Mark hashes a piece of ciphertext, which is whole blocks unless it is the last one. Pieces
+// may be hashed in any order and at the same time.
+func (g *GCM) Mark(piece []byte) Mark {
+	var buf [TagSize]byte
+	tag := g.aead.Seal(buf[:0], zeroNonce[:], nil, piece)
+	return Mark{loadElement(tag).xor(g.mask).xor(lengths(uint64(len(piece)), 0).mul(g.h))}
+}
+
+// Add adds a piece of n octets by its mark, instead of Update. All but the last are whole
+// blocks.
+func (v *Verifier) Add(m Mark, n int) error {
+	if v.text += uint64(n); v.text > MaxSize {
+		return ErrTooLong
+	}
+	if blocks := (n + 15) / 16; blocks != v.blocks {
+		v.blocks, v.power = blocks, v.g.h.pow(blocks)
+	}
+	// GHASH goes on with Y*H^blocks ^ Y', and both sides here are multiplied by H.
+	v.hash.z = v.hash.z.mul(v.power).xor(m.z)
+	return nil
+}
+
+// Pieces opens the pieces of a verified message, each checked and decrypted in one go by the
+// standard library's assembler. That wants each piece to be a message of its own: its counter
+// blocks are those of the piece if its first one, J, is the block before them. With a nonce
+// of 16 octets J is a hash of the nonce (NIST SP 800-38D section 7.1),
+//
+//	J = (N*H ^ L)*H     with L the block that holds the nonce's bit length
+//
+// which is solved for N with the inverse of H. The tag comes from the mark, and is told to
+// nobody. Nothing is ever sealed under these nonces. Pieces is safe for concurrent use.
+type Pieces struct {
+	g       *GCM
+	wide    cipher.AEAD // takes nonces of 16 octets
+	inverse element     // 1/H
+}
+
+// Pieces prepares the opening of pieces. The error is that of a hash key of zero, which one key
+// of 2^128 has.
+func (g *GCM) Pieces() (*Pieces, error) {
+	wide, err := cipher.NewGCMWithNonceSize(g.block, 16)
+	if err != nil {
+		return nil, fmt.Errorf("gcmstream: %w", err)
+	}
+	if g.h == (element{}) {
+		return nil, errors.New("gcmstream: the hash key is zero")
+	}
+	return &Pieces{g, wide, g.h.inverse()}, nil
+}
+
+// Open decrypts a piece in place. It lies at off in the message, a multiple of 16; the last
+// TagSize octets of b are room that is needed. After ErrPiece b is nothing but zeros.
+func (p *Pieces) Open(b []byte, off int64, m Mark) error {
+	n := len(b) - TagSize
+	if off < 0 || off%16 != 0 || off > MaxSize-int64(n) {
+		return ErrTooLong
+	}
+	j := p.g.counter(uint32(off/16) + 1)
+	var nonce [16]byte
+	loadElement(j[:]).mul(p.inverse).xor(lengths(0, 16)).mul(p.inverse).store(nonce[:])
+	m.z.xor(lengths(0, uint64(n)).mul(p.g.h)).xor(p.g.encrypt(j)).store(b[n:])
+	_, err := p.wide.Open(b[:0], nonce[:], b, nil)
+	clear(b[n:])
+	if err != nil {
+		clear(b)
+		return ErrPiece
+	}
+	return nil
+}
+
+// pow returns e to the power n, at least 0.
+func (e element) pow(n int) element {
+	r := element{hi: 1 << 63} // one: the first bit is the constant term
+	for ; n > 0; n >>= 1 {
+		if n&1 != 0 {
+			r = r.mul(e)
+		}
+		e = e.mul(e)
+	}
+	return r
+}
+
+// inverse is e to the power 2^128-2, by the chain of Itoh and Tsujii.
+func (e element) inverse() element {
+	b, k := e, 1 // e to the power 2^k-1
+	for _, next := range []int{2, 3, 6, 7, 14, 15, 30, 31, 62, 63, 126, 127} {
+		if next == k+1 {
+			b = b.mul(b).mul(e)
+		} else {
+			c := b
+			for range k {
+				c = c.mul(c)
+			}
+			b = c.mul(b)
+		}
+		k = next
+	}
+	return b.mul(b)
+}
