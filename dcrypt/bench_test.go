@@ -85,3 +85,17 @@ func BenchmarkOpenCurve(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkHeader is what Prepare does meanwhile.
+func BenchmarkHeader(b *testing.B) {
+	k := testKeys()[Secp521r1].Public()
+	h := &Header{Version: 2, Rounds: 1}
+	if err := h.chooseSuite("", ""); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, _, err := h.seal(k); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

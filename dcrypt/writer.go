@@ -1,6 +1,7 @@
 package dcrypt
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -47,6 +48,7 @@ type Writer struct {
 
 	kd   []byte // key data, which seal refers to
 	seal sealer
+	made chan making    // nil unless Prepare was called and the header is not in buf
 	buf  *[bufSize]byte // nil before the first octet and after Close
 	from int            // where the header begins in buf, or headRoom
 	n    int            // octets of plaintext in buf
@@ -118,25 +120,59 @@ func (h *Header) chooseSuite(cipher, digest string) (err error) {
 	return nil
 }
 
-// begin makes the header and takes a buffer.
+// A making is what a header is made of by Prepare.
+type making struct {
+	head, kd []byte
+	err      error
+}
+
+// errPrepare reports a header whose making panicked, in a goroutine of its own.
+var errPrepare = errors.New("internal error: panic in making the header")
+
+// Prepare begins to make the header, which is most of the work of a short stream, while the
+// caller does something else: what goes wrong is an error of a later Write, or of Close. It
+// is called before the first Write, or not at all. Close waits for its end.
+func (w *Writer) Prepare() {
+	if w.made != nil || w.buf != nil || w.err != nil {
+		return
+	}
+	made := make(chan making, 1)
+	w.made = made
+	go func() {
+		m := making{err: errPrepare}
+		defer func() {
+			_ = recover()
+			made <- m
+		}()
+		m.head, m.kd, m.err = w.head.seal(w.to)
+	}()
+}
+
+// begin makes the header, or waits for it, and puts it before the text.
 func (w *Writer) begin() error {
-	head, kd, err := w.head.seal(w.to)
-	if err != nil {
+	var m making
+	if w.made != nil {
+		m = <-w.made
+		w.made = nil
+	} else {
+		m.head, m.kd, m.err = w.head.seal(w.to)
+	}
+	if m.err != nil {
+		return fmt.Errorf("dcrypt: writing a stream: %w", m.err)
+	}
+	w.kd = m.kd
+	var err error
+	if w.seal, err = newSealer(w.head, m.kd); err != nil {
 		return fmt.Errorf("dcrypt: writing a stream: %w", err)
 	}
-	w.kd = kd
-	if w.seal, err = newSealer(w.head, kd); err != nil {
-		return fmt.Errorf("dcrypt: writing a stream: %w", err)
-	}
-	if len(head) > headRoom {
+	if len(m.head) > headRoom {
 		return badHeader("header is too large")
 	}
 	if w.tell != nil && w.head.Integrity == AEAD {
-		w.tell(head, kd)
+		w.tell(m.head, m.kd)
 	}
-	w.buf = buffers.Get().(*[bufSize]byte)
-	w.from = headRoom - len(head)
-	copy(w.buf[w.from:], head)
+	w.from = headRoom - len(m.head)
+	copy(w.buf[w.from:], m.head)
 	return nil
 }
 
@@ -147,8 +183,11 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	if len(p) > 0 && w.buf == nil {
-		if w.err = w.begin(); w.err != nil {
-			return 0, w.err
+		w.buf = buffers.Get().(*[bufSize]byte)
+		if w.made == nil {
+			if w.err = w.begin(); w.err != nil {
+				return 0, w.err
+			}
 		}
 	}
 	written := 0
@@ -166,6 +205,11 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // flush encrypts what is in buf and writes it, with the header if that is still there.
 func (w *Writer) flush(last bool) {
+	if w.seal == nil {
+		if w.err = w.begin(); w.err != nil {
+			return
+		}
+	}
 	text := w.buf[headRoom : headRoom+w.n]
 	sealed, err := w.seal.seal(text[:w.n:w.n+tailRoom], last)
 	if err != nil {
@@ -189,6 +233,10 @@ func (w *Writer) Close() error {
 		clear(w.buf[headRoom : headRoom+w.n])
 		buffers.Put(w.buf)
 		w.buf, w.seal = nil, nil
+	}
+	if w.made != nil {
+		m := <-w.made
+		w.made, w.kd = nil, m.kd
 	}
 	clear(w.kd)
 	err := w.err

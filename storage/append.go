@@ -22,11 +22,7 @@ func (s *Store) Append(ctx context.Context, info mailbox.SaveInfo, to *dcrypt.Pu
 	case o.Version != 0 && to == nil:
 		return nil, fmt.Errorf("storage: saving: %w", ErrNoPublicKey)
 	}
-	file, err := s.backend.Create(ctx, info)
-	if err != nil {
-		return nil, fmt.Errorf("storage: saving: %w", err)
-	}
-	a := &Appender{backend: s.backend, file: &sink{p: file}, max: o.MaxSize, admit: o.Admit}
+	a := &Appender{backend: s.backend, file: &sink{}, max: o.MaxSize, admit: o.Admit}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Abort())
@@ -38,8 +34,12 @@ func (s *Store) Append(ctx context.Context, info mailbox.SaveInfo, to *dcrypt.Pu
 		if err != nil {
 			return nil, fmt.Errorf("storage: saving: %w", err)
 		}
+		enc.Prepare() // while the file is made and the text comes
 		a.layers = append(a.layers, enc)
 		below = enc
+	}
+	if a.file.p, err = s.backend.Create(ctx, info); err != nil {
+		return nil, fmt.Errorf("storage: saving: %w", err)
 	}
 	if o.Compression != compress.None {
 		zip, err := compress.NewWriter(below, o.Compression, o.Level)
@@ -192,6 +192,9 @@ func (a *Appender) Abort() error {
 	a.file.discard = true
 	_ = a.close()
 	a.end()
+	if a.file.p == nil { // it was not made
+		return nil
+	}
 	if err := a.file.p.Abort(); err != nil {
 		return fmt.Errorf("storage: saving: abort: %w", err)
 	}
