@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"mailcrypt/admin"
 	"mailcrypt/config"
@@ -185,6 +186,24 @@ func TestMaxConnections(t *testing.T) {
 	if n := s.maxConnections(&c); n < 16 {
 		t.Errorf("by default %d", n)
 	}
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	few := was
+	few.Cur = 2000
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	log.Reset()
+	n := s.maxConnections(&c)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if n != 500 || !strings.Contains(log.String(), "LimitNOFILE") {
+		t.Errorf("%d with 2000 open files: %s", n, &log)
+	}
+	log.Reset()
 	c.IMAP.MaxConnections = 5
 	if n := s.maxConnections(&c); n != 5 || log.Len() > 0 {
 		t.Errorf("%d of 5: %s", n, &log)

@@ -190,6 +190,9 @@ func (s *server) start(c *config.Config) error {
 // dictionary and the index of a user who has no other.
 const perConnection = 3
 
+// fewConnections is what an administrator should hear of: a mail client opens up to five.
+const fewConnections = 1000
+
 // maxConnections is the bound of connections: by default what the descriptors are enough for.
 // The Go runtime has raised the soft limit to the hard one.
 func (s *server) maxConnections(c *config.Config) int {
@@ -201,7 +204,12 @@ func (s *server) maxConnections(c *config.Config) int {
 	files := int(min(limit.Cur, 1<<30))
 	switch n := c.IMAP.MaxConnections; {
 	case n == 0:
-		return max(files/(perConnection+1), 16)
+		n = max(files/(perConnection+1), 16)
+		if n < fewConnections {
+			s.log.Warn("the system allows few open files, and so few connections: raise LimitNOFILE (ulimit -Hn)",
+				"allowed", files, "connections", n)
+		}
+		return n
 	case n > files/perConnection:
 		s.log.Warn("max_connections needs more open files than the system allows: raise LimitNOFILE", "max_connections", n,
 			"needed", n*perConnection, "allowed", files)
