@@ -116,6 +116,9 @@ func (f keyFields) last() []byte { return f[len(f)-1] }
 
 // splitKeyText splits at every colon and every TAB, whichever version it is.
 func splitKeyText(text []byte) keyFields {
+	if bytes.IndexByte(text, '\t') < 0 { // of version 2, by far the most
+		return bytes.Split(text, []byte{':'})
+	}
 	var fields keyFields
 	for {
 		i := bytes.IndexAny(text, ":\t")

@@ -119,11 +119,22 @@ func parseName(s string) (n name, ok bool) {
 		}
 	}
 	n.kind, n.id, found = strings.Cut(rest, "/")
-	want := map[string]string{"privkeys": "priv", "pubkeys": "shared", "active": "shared"}
-	if ours {
-		want = map[string]string{"pending": "priv", "kept": "priv", "lost": "priv", "retired": "priv", "rotated": "shared", "quarantine": "shared"}
+	want := ""
+	switch n.kind {
+	case "privkeys":
+		want = "priv"
+	case "pubkeys", "active":
+		want = "shared"
 	}
-	if want[n.kind] != scope || found == (n.kind == "active") {
+	if ours {
+		switch want = ""; n.kind {
+		case "pending", "kept", "lost", "retired":
+			want = "priv"
+		case "rotated", "quarantine":
+			want = "shared"
+		}
+	}
+	if want != scope || found == (n.kind == "active") {
 		return n, false
 	}
 	if n.kind != "active" {
@@ -133,6 +144,9 @@ func parseName(s string) (n name, ok bool) {
 	}
 	return n, true
 }
+
+// isOwn reports whether a dictionary name may be that of an attribute of ours.
+func isOwn(name string) bool { return strings.Contains(name, ownPrefix) }
 
 // isPublicName reports whether a dictionary name is that of a public key, of a folder
 // or a user.

@@ -158,6 +158,9 @@ func (k *Keys) Expire(ctx context.Context) error {
 	find := func(d attrdict.Reader) error {
 		over = nil
 		return d.Iterate("priv/", func(s string, value []byte) error {
+			if !isOwn(s) {
+				return nil
+			}
 			n, ok := parseName(s)
 			if !ok || n.kind != "kept" {
 				return nil

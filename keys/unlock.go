@@ -220,6 +220,9 @@ func (k *Keys) userRecords(ctx context.Context) (records []userRecord, more bool
 // brings them back was cut off.
 func returning(d attrdict.Reader) (records []userRecord, err error) {
 	err = d.Iterate("priv/", func(s string, text []byte) error {
+		if !isOwn(s) {
+			return nil
+		}
 		n, ok := parseName(s)
 		if !ok || !n.user || n.kind != "lost" || len(records) == maxUserKeys {
 			return nil
