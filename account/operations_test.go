@@ -3,6 +3,8 @@ package account
 import (
 	"context"
 	"testing"
+
+	"mailcrypt/dcrypt"
 )
 
 // TestLoginOperations counts the operations on curves of sessions that read nothing: the first
@@ -76,4 +78,32 @@ func TestLoginOperations(t *testing.T) {
 	}
 	m.Close()
 	l.Close()
+}
+
+// TestConfiguredKeysAreReadOnce: configured keys cost nothing on the curve after the first login or
+// delivery, and the public one is the same key each time, which is faster the more it is used.
+func TestConfiguredKeysAreReadOnce(t *testing.T) {
+	key, err := dcrypt.GenerateKey(dcrypt.Secp521r1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, boltDict, 0)
+	u := user("alice", "mail_crypt_global_public_key="+key.Public().Text(), "mail_crypt_global_private_key="+string(key.PEM()))
+	first, err := w.Settings(u, nil)
+	if err != nil || first.Keys.Global == nil || len(first.Keys.GlobalPrivate) != 1 {
+		t.Fatal(err)
+	}
+	second, err := w.Settings(u, nil)
+	if err != nil || second.Keys.Global != first.Keys.Global {
+		t.Errorf("the public key was read twice: %v", err)
+	}
+	if computed, _ := w.memory.Known().Operations(); computed != 1 {
+		t.Errorf("%d points computed", computed)
+	}
+	if err := w.deliver(t, u, "Subject: x\n\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got := texts(t, open(t, w.login(t, u, "pw"), "INBOX")); len(got) != 1 {
+		t.Errorf("%d messages", len(got))
+	}
 }

@@ -210,7 +210,7 @@ func (r *resolver) crypt(s *Settings) {
 	c.SealKeys = r.privateKeys(s, "private_key")
 	c.GlobalPrivate = r.privateKeys(s, "global_private_key")
 	if text, ok := r.value("global_public_key"); ok && text != "" {
-		pub, err := dcrypt.ParsePublicKey(dcrypt.DecodeKeySetting([]byte(text)))
+		pub, err := r.memory.PublicKey(dcrypt.DecodeKeySetting([]byte(text)))
 		if err != nil {
 			c.NoGenerate = true // users' keys would be no substitute
 			s.SaveErr = fmt.Errorf("%w: user %s: mail_crypt_global_public_key: %w", ErrSettings, s.User, err)

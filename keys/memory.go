@@ -13,13 +13,14 @@ const maxProofs = 1 << 14
 
 // A Memory spares opening what was opened before, of all users of a process. It remembers
 // nothing that could go stale, for everything is filed under the bytes that it was learned from:
-// public points of private keys (dcrypt.Known), and that a folder's records, opened by a certain
-// user key, were what they should be. A record that has changed by one bit is not known.
+// public points of private keys (dcrypt.Known), configured public keys, and that a folder's records,
+// opened by a certain user key, were what they should be. A record that has changed by one bit is not known.
 //
 // It holds hashes and public points, no secret. The zero value is empty and its size is bounded;
 // its methods may be called concurrently, and on a nil *Memory, which remembers nothing.
 type Memory struct {
-	known dcrypt.Known
+	known   dcrypt.Known
+	publics PublicKeys // of configurations
 
 	mu       sync.Mutex
 	now, old map[proof]struct{}
@@ -34,6 +35,15 @@ func (m *Memory) Known() *dcrypt.Known {
 		return nil
 	}
 	return &m.known
+}
+
+// PublicKey is dcrypt.ParsePublicKey for the keys of configurations: the same text is the same key,
+// which has what it has computed for being used often.
+func (m *Memory) PublicKey(text []byte) (*dcrypt.PublicKey, error) {
+	if m == nil {
+		return dcrypt.ParsePublicKey(text)
+	}
+	return m.publics.parse(text)
 }
 
 // openedBy is the proof that a user key opens a folder key's text, and that this is the key of
