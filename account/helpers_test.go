@@ -23,7 +23,7 @@ type world struct {
 }
 
 // newWorld makes one with seals that cost nothing; keys lie in the URI's dictionary.
-func newWorld(t *testing.T, dict string, idle time.Duration) *world {
+func newWorld(t testing.TB, dict string, idle time.Duration) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{dir: dir}
@@ -57,7 +57,7 @@ func user(name string, fields ...string) *userdb.User {
 	return u
 }
 
-func (w *world) login(t *testing.T, u *userdb.User, password string) *Login {
+func (w *world) login(t testing.TB, u *userdb.User, password string) *Login {
 	t.Helper()
 	l, err := w.Login(context.Background(), u, []byte(password))
 	if err != nil {
@@ -67,7 +67,7 @@ func (w *world) login(t *testing.T, u *userdb.User, password string) *Login {
 	return l
 }
 
-func (w *world) deliver(t *testing.T, u *userdb.User, text string) error {
+func (w *world) deliver(t testing.TB, u *userdb.User, text string) error {
 	t.Helper()
 	d, err := w.Deliver(context.Background(), u)
 	if err != nil {
@@ -85,7 +85,7 @@ func (w *world) deliver(t *testing.T, u *userdb.User, text string) error {
 	return err
 }
 
-func open(t *testing.T, l *Login, name string) *Mailbox {
+func open(t testing.TB, l *Login, name string) *Mailbox {
 	t.Helper()
 	m, err := l.Open(context.Background(), name, false)
 	if err != nil {
@@ -95,7 +95,7 @@ func open(t *testing.T, l *Login, name string) *Mailbox {
 	return m
 }
 
-func save(t *testing.T, m *Mailbox, text string) mailbox.UID {
+func save(t testing.TB, m *Mailbox, text string) mailbox.UID {
 	t.Helper()
 	a, err := m.Append(context.Background(), mailbox.SaveInfo{NeedUID: true})
 	if err != nil {
@@ -122,7 +122,7 @@ func read(m *Mailbox, uid mailbox.UID) (string, error) {
 }
 
 // texts reads every message of a mailbox.
-func texts(t *testing.T, m *Mailbox) []string {
+func texts(t testing.TB, m *Mailbox) []string {
 	t.Helper()
 	v, err := m.Sync(context.Background())
 	if err != nil {
@@ -140,7 +140,7 @@ func texts(t *testing.T, m *Mailbox) []string {
 }
 
 // stored are the contents of the files of a folder, by base name.
-func stored(t *testing.T, dir string) map[string]string {
+func stored(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
 	for _, sub := range []string{"cur", "new"} {
@@ -160,7 +160,7 @@ func stored(t *testing.T, dir string) map[string]string {
 }
 
 // noWord looks for a word in every file of a directory.
-func noWord(t *testing.T, dir, word string) {
+func noWord(t testing.TB, dir, word string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -178,7 +178,7 @@ func noWord(t *testing.T, dir, word string) {
 }
 
 // entries are the pairs of a user's file dictionary.
-func entries(t *testing.T, path string) map[string]string {
+func entries(t testing.TB, path string) map[string]string {
 	t.Helper()
 	d, err := attrdict.OpenFile(path, attrdict.FileOptions{})
 	if err != nil {
