@@ -21,7 +21,7 @@ type Delivery struct {
 	keys    *keys.Keys
 
 	mu     sync.Mutex
-	open   []storage.Backend // closed with the delivery
+	open   []storage.Backend // given up with the delivery
 	cached []mailbox.GUID    // whose caches are in use
 	closed bool
 }
@@ -98,7 +98,7 @@ func (d *Delivery) Close() error {
 	d.closed = true
 	var errs []error
 	for _, b := range d.open {
-		errs = append(errs, b.Close())
+		errs = append(errs, d.account.kept.putUnread(b)) // the next mail may come at once
 	}
 	for _, guid := range d.cached {
 		d.account.caches.put(guid)

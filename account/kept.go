@@ -2,6 +2,7 @@ package account
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,25 @@ func (k *kept) put(b storage.Backend) error {
 		return b.Close()
 	}
 	box := &keptBox{guid: b.GUID(), messages: b.View().Len(), backend: b}
+	k.add(box)
+	return nil
+}
+
+// putUnread is put for who has not looked at the mailbox, and does not look for this: a
+// delivery. A session's stays as it is.
+func (k *kept) putUnread(b storage.Backend) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	guid := b.GUID()
+	if k.closed || k.idle <= 0 || slices.ContainsFunc(k.list, func(other *keptBox) bool { return other.guid == guid }) {
+		return b.Close()
+	}
+	k.add(&keptBox{guid: guid, backend: b})
+	return nil
+}
+
+// add keeps a mailbox; k.mu is held.
+func (k *kept) add(box *keptBox) {
 	for i, other := range k.list {
 		if other.guid == box.guid {
 			k.drop(i)
@@ -53,7 +73,6 @@ func (k *kept) put(b storage.Backend) error {
 	for len(k.list) > 1 && (len(k.list) > maxKept || k.messages() > maxKeptMessages) {
 		k.drop(0)
 	}
-	return nil
 }
 
 func (k *kept) messages() (n int) {

@@ -55,7 +55,22 @@ func TestKept(t *testing.T) {
 	if !boxes[1].isClosed() || boxes[2].isClosed() || again.isClosed() {
 		t.Error("a mailbox is kept twice, or another one gave way")
 	}
+	// A delivery does not look, and takes no session's place.
+	blind := counted(1)
+	blind.view = nil
+	if k.putUnread(blind); !blind.isClosed() || again.isClosed() {
+		t.Error("a delivery's mailbox took the place of a session's")
+	}
+	first, second := counted(20), counted(20)
+	first.view, second.view = nil, nil
+	k.putUnread(first)
+	if k.putUnread(second); first.isClosed() || !second.isClosed() || !boxes[2].isClosed() {
+		t.Error("of two deliveries' mailboxes not one is kept, or nothing gave way")
+	}
 	k.close()
+	if !first.isClosed() {
+		t.Error("a delivery's mailbox was not closed")
+	}
 	late := counted(9)
 	if err := k.put(late); err == nil {
 		t.Error("closing at once says nothing of an error")
