@@ -1,6 +1,8 @@
 package imapd
 
 import (
+	"slices"
+
 	"mailcrypt/imapd/imapwire"
 	"mailcrypt/mailbox"
 )
@@ -37,6 +39,7 @@ func (s *session) indices(set imapwire.Set, uid bool) ([]int, error) {
 			return nil, err
 		}
 		for _, r := range set.Resolve(uint32(v.Len())) {
+			out = slices.Grow(out, int(r.Stop-r.Start)+1)
 			for i := int(r.Start) - 1; i < int(r.Stop); i++ {
 				out = append(out, i)
 			}

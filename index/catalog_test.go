@@ -97,7 +97,7 @@ func TestCatalogMessages(t *testing.T) {
 		return tx.AddMessages(other, []CatalogMessage{m})
 	})
 	c.Later(guid, LateChange{HighestModSeq: 1 << 60, FirstRecent: 3,
-		Records: []Record{{UID: 1, ModSeq: 1 << 60, Flags: mailbox.Flags{System: mailbox.Seen}, Physical: 70, Virtual: 75}}})
+		Messages: []*mailbox.Message{{UID: 1, ModSeq: 1 << 60, Flags: mailbox.Flags{System: mailbox.Seen | mailbox.Recent}, Sizes: mailbox.Sizes{Physical: 70, Virtual: 75}}}})
 	for range 2 {
 		m, msgs := load(t, c, guid)
 		if m.UIDNext != 4 || m.FirstRecent != 3 || m.HighestModSeq != 1<<60 || len(msgs) != 3 || m.Messages != 3 {
@@ -318,7 +318,7 @@ func TestCatalogFullDisk(t *testing.T) {
 	full = false
 	change(t, c, create)
 	full = true
-	c.Later(guid, LateChange{Records: []Record{{UID: 1, ModSeq: 9, Flags: mailbox.Flags{System: mailbox.Draft}}}})
+	c.Later(guid, LateChange{Messages: []*mailbox.Message{{UID: 1, ModSeq: 9, Flags: mailbox.Flags{System: mailbox.Draft}}}})
 	if err := c.Sync(t.Context()); !errors.Is(err, enospc) {
 		t.Errorf("Sync: %v", err)
 	}

@@ -18,7 +18,7 @@ func (c *Catalog) Load(guid mailbox.GUID, fn func(m CatalogMessage, r MapRecord)
 	if err != nil {
 		return m, err
 	}
-	newer := l.records.newest()
+	newer := l.messages.newest()
 	err = guard(func() (err error) {
 		defer tx.Rollback()
 		t := &CatalogTx{tx: tx, now: c.o.Now}
@@ -36,7 +36,7 @@ func (c *Catalog) Load(guid mailbox.GUID, fn func(m CatalogMessage, r MapRecord)
 			}
 			if len(newer) > 0 && newer[0].UID == msg.UID {
 				saved := msg.Saved
-				msg.Record = newer[0]
+				msg.Record = lateRecord(newer[0])
 				msg.Saved = saved
 			}
 			return fn(msg, r)
@@ -55,7 +55,7 @@ func (c *Catalog) snapshot(guid mailbox.GUID) (tx *bolt.Tx, l late, err error) {
 	c.mu.Lock()
 	if d := c.dirty[guid]; d != nil {
 		l = *d
-		l.records.parts = slices.Clone(d.records.parts)
+		l.messages.parts = slices.Clone(d.messages.parts)
 	}
 	c.mu.Unlock()
 	err = guard(func() (err error) {

@@ -23,17 +23,17 @@ type update struct {
 type LateChange struct {
 	HighestModSeq mailbox.ModSeq
 	FirstRecent   mailbox.UID
-	// Records are of messages that the mailbox has; their save dates stay as they are. One
-	// that is expunged before it is written is passed over.
-	Records []Record
+	// Messages are some that the mailbox has, with their new modseqs, flags (Recent does not
+	// count) and sizes. One that is expunged before it is written is passed over.
+	Messages []*mailbox.Message
 }
 
 // late is what is outstanding of one mailbox.
 type late struct {
-	highest mailbox.ModSeq
-	recent  mailbox.UID
-	records lateRecords
-	restart bool // drop the log of expunges: it is damaged
+	highest  mailbox.ModSeq
+	recent   mailbox.UID
+	messages lateMessages
+	restart  bool // drop the log of expunges: it is damaged
 }
 
 // then returns l followed by a later change.
@@ -43,18 +43,18 @@ func (l *late) then(q *late) *late {
 	}
 	l.highest, l.recent = max(l.highest, q.highest), max(l.recent, q.recent)
 	l.restart = l.restart || q.restart
-	l.records.then(q.records)
+	l.messages.then(q.messages)
 	return l
 }
 
 // Later takes changes that nobody waits for. They are seen by the next Load, and by View and
 // Update after they were written. What was put for a mailbox that is deleted is dropped. An error
-// says that the catalog cannot be written any more. The Records are the catalog's from now on.
+// says that the catalog cannot be written any more. The Messages may not be changed any more.
 func (c *Catalog) Later(guid mailbox.GUID, change LateChange) error {
 	if err := c.usable(); err != nil {
 		return err
 	}
-	c.later(guid, &late{highest: change.HighestModSeq, recent: change.FirstRecent, records: newLateRecords(change.Records)})
+	c.later(guid, &late{highest: change.HighestModSeq, recent: change.FirstRecent, messages: newLateMessages(change.Messages)})
 	return nil
 }
 
@@ -262,8 +262,8 @@ func (t *CatalogTx) applyLate(dirty map[mailbox.GUID]*late) error {
 		}
 		b.h.highest, b.recent = max(b.h.highest, l.highest), max(b.recent, l.recent)
 		// In order: bbolt moves all that follows for each key in the middle.
-		for _, r := range l.records.newest() {
-			if err := b.change(r); err != nil {
+		for _, m := range l.messages.newest() {
+			if err := b.change(lateRecord(m)); err != nil {
 				return err
 			}
 		}

@@ -44,7 +44,6 @@ func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailb
 	}
 	modseq := b.h.catalog.NextModSeq(v.HighestModSeq)
 	var msgs []*mailbox.Message
-	late := index.LateChange{HighestModSeq: modseq}
 	if !slices.IsSorted(uids) {
 		uids = slices.Sorted(slices.Values(uids))
 	}
@@ -71,16 +70,15 @@ func (m *Mailbox) SetFlags(ctx context.Context, uids []mailbox.UID, change mailb
 		msg := *old
 		msg.Flags, msg.ModSeq = flags, modseq
 		if msgs == nil {
-			msgs, late.Records = make([]*mailbox.Message, 0, len(uids)-i), make([]index.Record, 0, len(uids)-i)
+			msgs = make([]*mailbox.Message, 0, len(uids)-i)
 		}
 		msgs = append(msgs, &msg)
-		late.Records = append(late.Records, record(&msg))
 	}
 	if len(msgs) == 0 {
 		return modified, nil
 	}
 	// First the catalog: what a view shows is known to who asks the catalog to sync.
-	if err := b.h.catalog.Later(b.guid, late); err != nil {
+	if err := b.h.catalog.Later(b.guid, index.LateChange{HighestModSeq: modseq, Messages: msgs}); err != nil {
 		return nil, b.wrap("changing flags in", err)
 	}
 	b.show(v.Replace(msgs...))

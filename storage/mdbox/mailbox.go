@@ -138,18 +138,11 @@ func (m *Mailbox) RecordSizes(ctx context.Context, uid mailbox.UID, s mailbox.Si
 	if msg.Sizes == old.Sizes {
 		return nil
 	}
-	if err := b.h.catalog.Later(b.guid, index.LateChange{Records: []index.Record{record(&msg)}}); err != nil {
+	if err := b.h.catalog.Later(b.guid, index.LateChange{Messages: []*mailbox.Message{&msg}}); err != nil {
 		return b.wrap("recording sizes in", err)
 	}
 	b.show(v.Replace(&msg))
 	return nil
-}
-
-// record is what the catalog keeps of a message.
-func record(m *mailbox.Message) index.Record {
-	r := index.Record{UID: m.UID, ModSeq: m.ModSeq, Flags: m.Flags, Physical: m.Sizes.Physical, Virtual: m.Sizes.Virtual}
-	r.Flags.System &^= mailbox.Recent
-	return r
 }
 
 // newRecord is what the catalog keeps of a message that is saved now.
