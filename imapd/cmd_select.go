@@ -137,11 +137,8 @@ func (s *session) describe(name string) {
 	s.claimRecent()
 	s.writeRecent()
 	if !s.rev2 {
-		for i, msg := range v.All() {
-			if msg.Flags.System&mailbox.Seen == 0 {
-				s.writeStatus("*", &status{"OK", "UNSEEN " + itoa(int64(i+1)), "First unseen."})
-				break
-			}
+		if i := v.FirstUnseen(); i >= 0 {
+			s.writeStatus("*", &status{"OK", "UNSEEN " + itoa(int64(i+1)), "First unseen."})
 		}
 	}
 	s.writeStatus("*", &status{"OK", "UIDVALIDITY " + itoa(int64(v.UIDValidity)), "UIDs valid."})

@@ -92,31 +92,21 @@ func (s *session) writeStatusItems(b box, v *mailbox.View, name string, items []
 	s.enc.Raw(")").CRLF()
 }
 
-// statusValue is the text of one item. Counting goes over flags in memory; only SIZE may
-// have to read messages, where no size was recorded.
+// statusValue is the text of one item. The numbers are in memory; only SIZE may have to read messages, where no size was recorded.
 func (s *session) statusValue(b box, v *mailbox.View, item string) string {
-	count := func(match func(mailbox.SystemFlags) bool) string {
-		n := int64(0)
-		for _, msg := range v.All() {
-			if match(msg.Flags.System) {
-				n++
-			}
-		}
-		return itoa(n)
-	}
 	switch item {
 	case "MESSAGES":
 		return itoa(int64(v.Len()))
 	case "RECENT":
-		return count(func(f mailbox.SystemFlags) bool { return f&mailbox.Recent != 0 })
+		return itoa(int64(v.Counts().Recent))
 	case "UIDNEXT":
 		return itoa(int64(v.UIDNext))
 	case "UIDVALIDITY":
 		return itoa(int64(v.UIDValidity))
 	case "UNSEEN":
-		return count(func(f mailbox.SystemFlags) bool { return f&mailbox.Seen == 0 })
+		return itoa(int64(v.Counts().Unseen))
 	case "DELETED":
-		return count(func(f mailbox.SystemFlags) bool { return f&mailbox.Deleted != 0 })
+		return itoa(int64(v.Counts().Deleted))
 	case "SIZE":
 		return itoa(s.totalSize(b, v, 0))
 	case "DELETED-STORAGE":

@@ -95,13 +95,7 @@ type boxSummary struct {
 
 // summarize counts.
 func summarize(v *mailbox.View) boxSummary {
-	b := boxSummary{validity: v.UIDValidity, messages: v.Len(), next: v.UIDNext, modseq: v.HighestModSeq}
-	for _, msg := range v.All() {
-		if msg.Flags.System&mailbox.Seen == 0 {
-			b.unseen++
-		}
-	}
-	return b
+	return boxSummary{validity: v.UIDValidity, messages: v.Len(), next: v.UIDNext, modseq: v.HighestModSeq, unseen: v.Counts().Unseen}
 }
 
 // eventsOf joins what all groups want of a mailbox.

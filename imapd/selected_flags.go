@@ -16,6 +16,9 @@ func (s *session) claimRecent() {
 		return
 	}
 	if s.box.readOnly {
+		if s.box.view.Counts().Recent == 0 {
+			return
+		}
 		for _, msg := range s.box.view.All() {
 			if msg.Flags.System&mailbox.Recent != 0 {
 				s.box.recent[msg.UID] = struct{}{}
@@ -141,10 +144,8 @@ func (s *session) knowKeyword(k string) bool {
 
 // writeFlagsResponse sends FLAGS and PERMANENTFLAGS.
 func (s *session) writeFlagsResponse() {
-	for _, msg := range s.box.view.All() {
-		for _, k := range msg.Flags.Keywords {
-			s.knowKeyword(k)
-		}
+	for _, k := range s.box.view.Keywords() {
+		s.knowKeyword(k)
 	}
 	names := `\Answered \Flagged \Deleted \Seen \Draft`
 	for _, k := range slices.Sorted(maps.Values(s.box.keywords)) {

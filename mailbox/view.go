@@ -27,6 +27,7 @@ type View struct {
 type chunk struct {
 	first int // index of its first message
 	msgs  []*Message
+	sum   *lazySummary // of msgs
 }
 
 // NewView makes a View of messages that are sorted by UID. It keeps the pointers.
@@ -34,7 +35,7 @@ func NewView(header View, msgs []*Message) *View {
 	v := &View{GUID: header.GUID, UIDValidity: header.UIDValidity, UIDNext: header.UIDNext,
 		HighestModSeq: header.HighestModSeq, length: len(msgs)}
 	for i := 0; i < len(msgs); i += chunkLen {
-		v.chunks = append(v.chunks, chunk{i, msgs[i:min(i+chunkLen, len(msgs)):min(i+chunkLen, len(msgs))]})
+		v.chunks = append(v.chunks, chunk{i, msgs[i:min(i+chunkLen, len(msgs)):min(i+chunkLen, len(msgs))], &lazySummary{}})
 	}
 	return v
 }
@@ -118,7 +119,7 @@ func (v *View) Replace(msgs ...*Message) *View {
 		at := n.chunkOf(i)
 		c := n.chunks[at]
 		if at != copied {
-			c.msgs = append([]*Message(nil), c.msgs...)
+			c.msgs, c.sum = append([]*Message(nil), c.msgs...), &lazySummary{}
 			n.chunks[at] = c
 			copied = at
 		}
@@ -134,13 +135,14 @@ func (v *View) push(m *Message, copied int) int {
 	switch {
 	case last < 0 || len(v.chunks[last].msgs) >= chunkLen:
 		last++
-		v.chunks = append(v.chunks, chunk{v.length, append(make([]*Message, 0, chunkLen), m)})
+		v.chunks = append(v.chunks, chunk{v.length, append(make([]*Message, 0, chunkLen), m), &lazySummary{}})
 	case last == copied:
 		v.chunks[last].msgs = append(v.chunks[last].msgs, m)
 	default:
 		// Older views share the array.
 		old := v.chunks[last].msgs
 		v.chunks[last].msgs = append(append(make([]*Message, 0, chunkLen), old...), m)
+		v.chunks[last].sum = &lazySummary{}
 	}
 	v.length++
 	return last
@@ -169,7 +171,7 @@ func (v *View) Remove(highest ModSeq, uids ...UID) *View {
 				}
 				kept = append(kept, m)
 			}
-			c.msgs = kept
+			c.msgs, c.sum = kept, &lazySummary{}
 		}
 		if len(c.msgs) > 0 {
 			c.first = n.length

@@ -45,6 +45,29 @@ func (m *model) check(t *rapid.T, v *View) {
 			t.Fatalf("Get(%d) = %v", uid, got)
 		}
 	}
+	var counts Counts
+	first, keywords := -1, []string(nil)
+	for i, msg := range m.msgs {
+		if msg.Flags.System&Seen == 0 {
+			if counts.Unseen++; first < 0 {
+				first = i
+			}
+		}
+		if msg.Flags.System&Recent != 0 {
+			counts.Recent++
+		}
+		if msg.Flags.System&Deleted != 0 {
+			counts.Deleted++
+		}
+		for _, k := range msg.Flags.Keywords {
+			if !slices.Contains(keywords, k) {
+				keywords = append(keywords, k)
+			}
+		}
+	}
+	if v.Counts() != counts || v.FirstUnseen() != first || !slices.Equal(v.Keywords(), keywords) {
+		t.Fatalf("%+v, first unseen %d, keywords %q; want %+v, %d, %q", v.Counts(), v.FirstUnseen(), v.Keywords(), counts, first, keywords)
+	}
 	// In order and in any other, with UIDs that are not there.
 	find, uids := v.Finder(), []UID{m.next, 0}
 	for _, msg := range m.msgs {
@@ -110,7 +133,10 @@ func TestViewAgainstModel(t *testing.T) {
 					slices.Sort(at)
 					for _, i := range at {
 						c := *m.msgs[i]
-						c.Flags.System ^= Seen
+						c.Flags.System ^= rapid.SampledFrom([]SystemFlags{Seen, Recent, Deleted | Seen}).Draw(t, "flag")
+						if k := rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "keyword"); k != "" {
+							c.Flags.Keywords = []string{k}
+						}
 						if rapid.Bool().Draw(t, "modseq") {
 							c.ModSeq = m.highest + 1
 						}
