@@ -135,17 +135,22 @@ func (s *session) receive(tx *transaction, body io.Reader) (size int64, err erro
 func (s *session) commit(tx *transaction) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, s.srv.o.MaxCommits)
-	for _, r := range tx.recipients {
+	for i, r := range tx.recipients {
 		if r.err != nil {
 			continue
 		}
+		save := func() error {
+			_, err := r.appender.Commit()
+			return err
+		}
 		slots <- struct{}{}
+		if i == len(tx.recipients)-1 { // mostly the only one
+			r.try(s.srv, save)
+			break
+		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			r.try(s.srv, func() error {
-				_, err := r.appender.Commit()
-				return err
-			})
+			r.try(s.srv, save)
 		})
 	}
 	wg.Wait()
