@@ -80,11 +80,14 @@ type LFWriter struct {
 	count Counter
 	cr    bool // a CR is held back until the next byte is known
 	err   error
-	buf   []byte
+	buf   *[lfBuffer + 1]byte // from the pool while in use
+	used  int                 // bytes of it that held text
 }
 
-// lfBuffer bounds the buffer in which text is turned.
+// lfBuffer is how much text is turned at a time; a CR that was held back may come before it.
 const lfBuffer = 16 << 10
+
+var lfBuffers = sync.Pool{New: func() any { return new([lfBuffer + 1]byte) }}
 
 // NewLFWriter returns a writer that passes on to w. A CR at the end of the text is
 // dropped without anybody calling anything: it is held back and never comes.
@@ -110,29 +113,33 @@ func (l *LFWriter) turn(p []byte) {
 		l.emit(p)
 		return
 	}
-	out := l.buf[:0]
+	if l.buf == nil {
+		l.buf = lfBuffers.Get().(*[lfBuffer + 1]byte)
+	}
+	out, n := l.buf, 0
 	if l.cr && p[0] != '\n' {
-		out = append(out, '\r')
+		out[0], n = '\r', 1
 	}
 	l.cr = false
 	for {
 		i := bytes.IndexByte(p, '\r')
 		if i < 0 {
-			out = append(out, p...)
+			n += copy(out[n:], p)
 			break
 		}
-		out = append(out, p[:i]...)
+		n += copy(out[n:], p[:i])
 		p = p[i+1:]
 		if len(p) == 0 {
 			l.cr = true
 			break
 		}
 		if p[0] != '\n' {
-			out = append(out, '\r')
+			out[n] = '\r'
+			n++
 		}
 	}
-	l.buf = out
-	l.emit(out)
+	l.used = max(l.used, n)
+	l.emit(out[:n])
 }
 
 func (l *LFWriter) emit(p []byte) {
@@ -154,8 +161,15 @@ func (l *LFWriter) Physical() int64 { return l.count.physical }
 // RFC822.SIZE.
 func (l *LFWriter) Virtual() int64 { return l.count.virtual }
 
-// Clear overwrites the buffer, which held text. The writer may be used on.
-func (l *LFWriter) Clear() { clear(l.buf[:cap(l.buf)]) }
+// Clear overwrites the buffer, which held text, and gives it back. The writer may be used on.
+func (l *LFWriter) Clear() {
+	if l.buf == nil {
+		return
+	}
+	clear(l.buf[:l.used])
+	lfBuffers.Put(l.buf)
+	l.buf, l.used = nil, 0
+}
 
 // Expand writes all of src to dst with a CR put before every LF that has none, and returns
 // how many bytes that is: what a Counter of src calls virtual, which dst must have room for.

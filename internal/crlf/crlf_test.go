@@ -195,7 +195,9 @@ func BenchmarkLFWriter(b *testing.B) {
 	text := bytes.Repeat([]byte(strings.Repeat("x", 76)+"\r\n"), 1000)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		NewLFWriter(io.Discard).Write(text)
+		w := NewLFWriter(io.Discard)
+		w.Write(text)
+		w.Clear()
 	}
 }
 
