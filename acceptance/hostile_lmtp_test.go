@@ -121,10 +121,7 @@ func TestHostileLMTP(t *testing.T) {
 			t.Error(replies, err)
 		}
 	})
-	waitUntil(t, "tmp to be empty", func() bool {
-		left, _ := filepath.Glob(filepath.Join(d.dir, "*/Maildir/tmp/*"))
-		return len(left) == 0
-	})
+	d.noLeftovers(t)
 	d.unharmed(t)
 }
 
@@ -200,10 +197,7 @@ func cutDeliveries(t *testing.T, d *daemon, dial func(*testing.T) net.Conn) {
 		})
 	}
 	wg.Wait()
-	waitUntil(t, "the cut messages to be removed", func() bool {
-		left, _ := filepath.Glob(filepath.Join(d.dir, "*/Maildir/tmp/*"))
-		return len(left) == 0
-	})
+	d.noLeftovers(t)
 	if n := d.delivered(t) - before; n != 0 {
 		t.Errorf("%d messages of cut deliveries were stored", n)
 	}

@@ -109,10 +109,11 @@ func (d *daemon) unharmed(t *testing.T) {
 	}
 }
 
-// noLeftovers wants every tmp directory empty but for locks that are not held, once what was cut off has been noticed.
+// noLeftovers wants every tmp directory empty but for locks that are not held, once what was
+// cut off has been noticed.
 func (d *daemon) noLeftovers(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		var left []string
 		filepath.WalkDir(d.dir, func(p string, e fs.DirEntry, err error) error {
 			if err == nil && !e.IsDir() && filepath.Base(filepath.Dir(p)) == "tmp" && !strings.HasSuffix(p, ".lock") {

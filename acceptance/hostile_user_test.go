@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // names are mailbox names that must be refused or stay within the user's tree.
@@ -263,24 +262,11 @@ func cutAppends(t *testing.T, d *daemon) {
 		})
 	}
 	wg.Wait()
-	waitUntil(t, "the cut messages to be removed", func() bool {
-		left, _ := filepath.Glob(filepath.Join(d.dir, "u/Maildir/.Cut/tmp/*"))
-		return len(left) == 0
-	})
+	d.noLeftovers(t)
 	c = login(t, d.imap, "u", "pass")
 	defer c.close()
 	if a := c.do("SELECT Cut"); !strings.Contains(fmt.Sprint(a.untagged), "* 0 EXISTS") {
 		t.Errorf("half a message was stored: %v", a.untagged)
-	}
-}
-
-// waitUntil polls for what has no other sign.
-func waitUntil(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited in vain for ", what)
-		}
 	}
 }
 
