@@ -18,14 +18,31 @@ import (
 // A job is one operation on the keys of one user.
 type job struct {
 	*account.Admin
-	user    *userdb.User
-	report  *reporter
+	user   *userdb.User
+	report *reporter
+	// Of operations that on runs:
 	folders []account.NamedFolder
 	names   map[mailbox.GUID]string
 }
 
-// on runs an operation over a user's files. Operations that change keys take turns.
+// on runs an operation over a user's files, which knows the user's folders. Operations that
+// change keys take turns.
 func (l *Local) on(ctx context.Context, user string, changes bool, fn func(*job) error) error {
+	return l.onUser(ctx, user, changes, func(j *job) (err error) {
+		if j.folders, err = j.Folders(ctx); err != nil {
+			return err
+		}
+		slices.SortFunc(j.folders, func(a, b account.NamedFolder) int { return strings.Compare(a.Name, b.Name) })
+		for _, f := range j.folders {
+			j.names[f.GUID] = f.Name
+		}
+		return fn(j)
+	})
+}
+
+// onUser is on for operations on user keys, to which folders are all the same: to list them is to
+// open each one.
+func (l *Local) onUser(ctx context.Context, user string, changes bool, fn func(*job) error) error {
 	u, err := l.lookup(ctx, user)
 	if err != nil {
 		return err
@@ -38,16 +55,7 @@ func (l *Local) on(ctx context.Context, user string, changes bool, fn func(*job)
 		defer done()
 	}
 	err = l.Accounts.Admin(ctx, u, func(a *account.Admin) error {
-		j := &job{Admin: a, user: u, report: newReporter(ctx), names: map[mailbox.GUID]string{}}
-		var err error
-		if j.folders, err = a.Folders(ctx); err != nil {
-			return err
-		}
-		slices.SortFunc(j.folders, func(a, b account.NamedFolder) int { return strings.Compare(a.Name, b.Name) })
-		for _, f := range j.folders {
-			j.names[f.GUID] = f.Name
-		}
-		return fn(j)
+		return fn(&job{Admin: a, user: u, report: newReporter(ctx), names: map[mailbox.GUID]string{}})
 	})
 	return classify(err)
 }

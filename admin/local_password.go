@@ -27,7 +27,7 @@ func (l *Local) SetPassword(ctx context.Context, r SetPasswordRequest) (ResealRe
 		return ResealResult{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	var result ResealResult
-	err = l.on(ctx, r.User, true, func(j *job) error {
+	err = l.onUser(ctx, r.User, true, func(j *job) error {
 		if !r.Reset {
 			err := l.checkLogin(ctx, j.user, Password{Secret: r.Old, Login: true})
 			if errors.Is(err, ErrPassword) && l.checkLogin(ctx, j.user, Password{Secret: r.New, Login: true}) == nil {

@@ -25,7 +25,7 @@ func (l *Local) Reseal(ctx context.Context, r ResealRequest) (ResealResult, erro
 		return ResealResult{}, err
 	}
 	var result ResealResult
-	err = l.on(ctx, r.User, true, func(j *job) error {
+	err = l.onUser(ctx, r.User, true, func(j *job) error {
 		old, done, err := l.secrets(j, r.Old)
 		if err != nil {
 			return err
@@ -173,7 +173,7 @@ func (l *Local) EndReseal(ctx context.Context, r EndResealRequest) (ResealResult
 		return ResealResult{}, err
 	}
 	var result ResealResult
-	err = l.on(ctx, r.User, true, func(j *job) error {
+	err = l.onUser(ctx, r.User, true, func(j *job) error {
 		if r.Commit {
 			return l.commit(ctx, j, r, keep, &result)
 		}
@@ -224,7 +224,7 @@ func badToken(err error) error {
 // UndoReseal implements Service.
 func (l *Local) UndoReseal(ctx context.Context, r UndoResealRequest) (ResealResult, error) {
 	var result ResealResult
-	err := l.on(ctx, r.User, true, func(j *job) error {
+	err := l.onUser(ctx, r.User, true, func(j *job) error {
 		rows, err := j.Keys.Undo(ctx, r.Forget)
 		if err != nil {
 			return err
@@ -258,7 +258,7 @@ func (l *Local) expireLater(j *job, user string, keep time.Duration) int64 {
 	if l.Daemon {
 		time.AfterFunc(keep+time.Second, func() {
 			// A registry that has closed opens no user, and that is well.
-			_ = l.on(context.Background(), user, true, func(j *job) error { return j.Keys.Expire(context.Background()) })
+			_ = l.onUser(context.Background(), user, true, func(j *job) error { return j.Keys.Expire(context.Background()) })
 		})
 	}
 	return time.Now().Add(keep).Unix()

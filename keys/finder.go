@@ -117,7 +117,7 @@ func (f *Finder) wrapperThere(st *Stored) bool {
 func (f *Finder) search(id dcrypt.KeyID) (*dcrypt.PrivateKey, error) {
 	var locked error
 	for _, st := range f.inv.Keys {
-		if st.User || st.ids != nil || st.Text == nil {
+		if st.User || st.publicIDs() != nil || st.Text == nil {
 			continue
 		}
 		info, err := dcrypt.Inspect(st.Text)

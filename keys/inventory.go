@@ -37,7 +37,8 @@ type Stored struct {
 	// Rotated is when another key became active in its place, as far as that is known.
 	Rotated time.Time
 
-	ids    []dcrypt.KeyID // both of the public text, where it is the key of its name by them
+	named  sync.Once
+	ids    []dcrypt.KeyID // see publicIDs
 	public sync.Once
 	key    *dcrypt.PublicKey
 }
@@ -139,13 +140,6 @@ func (st *Stored) fill(kind string, value []byte) {
 		st.Text, st.Lost, st.Retired = value, false, false
 	case "pubkeys":
 		st.PublicText = value
-		one, old, err := dcrypt.PublicIDs(value)
-		if id, ierr := dcrypt.ParseKeyID(st.ID); err == nil && ierr == nil && (one == id || old == id) {
-			st.ids = []dcrypt.KeyID{one}
-			if !old.IsZero() {
-				st.ids = append(st.ids, old)
-			}
-		}
 	case "pending":
 		st.Pending = value
 	case "kept":
@@ -163,10 +157,28 @@ func (st *Stored) fill(kind string, value []byte) {
 	}
 }
 
+// publicIDs are both ids of the public text, none where by them it is not the key of its name.
+func (st *Stored) publicIDs() []dcrypt.KeyID {
+	st.named.Do(func() {
+		id, err := dcrypt.ParseKeyID(st.ID)
+		if err != nil || st.PublicText == nil {
+			return
+		}
+		one, old, err := dcrypt.PublicIDs(st.PublicText)
+		if err != nil || one != id && old != id {
+			return
+		}
+		if st.ids = []dcrypt.KeyID{one}; !old.IsZero() {
+			st.ids = append(st.ids, old)
+		}
+	})
+	return st.ids
+}
+
 // Public is the public key, nil where there is none or it is not the key of its name.
 func (st *Stored) Public() *dcrypt.PublicKey {
 	st.public.Do(func() {
-		if st.ids == nil {
+		if st.publicIDs() == nil {
 			return
 		}
 		if pub, err := dcrypt.ParsePublicKey(st.PublicText); err == nil { // else no point of the curve
@@ -189,7 +201,7 @@ func (st *Stored) Has(id dcrypt.KeyID) bool {
 	if st.ID == id.String() {
 		return true
 	}
-	return slices.Contains(st.ids, id)
+	return slices.Contains(st.publicIDs(), id)
 }
 
 // IDs are the ids that streams may name the key by: its own, and its other one where the
@@ -199,7 +211,7 @@ func (st *Stored) IDs() []dcrypt.KeyID {
 	if id, err := dcrypt.ParseKeyID(st.ID); err == nil {
 		ids = append(ids, id)
 	}
-	for _, id := range st.ids {
+	for _, id := range st.publicIDs() {
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
