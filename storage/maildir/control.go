@@ -79,6 +79,7 @@ func (b *box) readIdentity() error {
 	}
 	defer f.Close()
 	s := newLineScanner(f)
+	defer s.release()
 	if !s.next() {
 		return &listError{1, "no header"}
 	}

@@ -25,6 +25,7 @@ type keywords [maxKeywords]string
 func parseKeywords(r io.Reader) (keywords, error) {
 	var k keywords
 	s := newLineScanner(io.LimitReader(r, maxSmallFile))
+	defer s.release()
 	for s.next() {
 		num, name, ok := strings.Cut(string(s.line), " ")
 		n, err := strconv.ParseUint(num, 10, 8)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"mailcrypt/mailbox"
 )
@@ -59,6 +60,7 @@ type uidParse struct {
 func parseUIDList(r io.Reader) (*uidParse, error) {
 	p := &uidParse{}
 	s := newLineScanner(r)
+	defer s.release()
 	if !s.next() {
 		if s.err == nil {
 			p.damage = &listError{1, "no header"}
@@ -77,8 +79,10 @@ func parseUIDList(r io.Reader) (*uidParse, error) {
 // parseAppended reads records that were added behind a list whose last UID is known.
 func parseAppended(r io.Reader, last mailbox.UID) (*uidParse, error) {
 	p := &uidParse{uidHeader: uidHeader{version: 3}}
+	s := newLineScanner(r)
+	defer s.release()
 	var err error
-	p.records, err = p.parseRecords(newLineScanner(r), last)
+	p.records, err = p.parseRecords(s, last)
 	return p, err
 }
 
@@ -302,8 +306,22 @@ type lineScanner struct {
 	err  error
 }
 
+// lineReaders lends buffers: a mailbox is opened for a line or two, and a login or an
+// administrative operation opens many.
+var lineReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, maxLine) }}
+
+// newLineScanner reads lines of r; release it.
 func newLineScanner(r io.Reader) *lineScanner {
-	return &lineScanner{r: bufio.NewReaderSize(r, maxLine)}
+	s := &lineScanner{r: lineReaders.Get().(*bufio.Reader)}
+	s.r.Reset(r)
+	return s
+}
+
+// release gives the buffer back. The last line is not valid any more.
+func (s *lineScanner) release() {
+	s.r.Reset(nil)
+	lineReaders.Put(s.r)
+	s.r, s.line = nil, nil
 }
 
 func (s *lineScanner) next() bool {
