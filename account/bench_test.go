@@ -14,15 +14,16 @@ import (
 // cache has.
 func BenchmarkRead(b *testing.B) {
 	const count = 200
-	for _, kind := range []string{"clear", "encrypted"} {
+	for _, kind := range []string{"maildir/clear", "maildir/encrypted", "mdbox/clear", "mdbox/encrypted"} {
 		for _, size := range []int{4 << 10, 64 << 10} {
 			b.Run(fmt.Sprintf("%s/%dKiB", kind, size>>10), func(b *testing.B) {
+				format, form, _ := strings.Cut(kind, "/")
 				w := newWorld(b, "bolt:~/keys.db", time.Minute)
 				d := defaults(w.dir, "bolt:~/keys.db")
-				d.SealedCache = 16 << 20
+				d.SealedCache, d.MailLocation = 16<<20, format+":~/"+format
 				w.SetDefaults(d)
 				u := user("alice")
-				if kind == "clear" {
+				if form == "clear" {
 					u = user("alice", "mail_crypt_save_version=0")
 				}
 				l := w.login(b, u, "pw")
