@@ -33,11 +33,13 @@ var classes [4 * 12]sync.Pool
 // large is how many octets of buffers above Small are lent.
 var large atomic.Int64
 
-// A Buffer is memory that was lent. B may be cut and changed, but not grown.
+// A Buffer is memory that was lent. B may be cut and changed, but not grown above the length
+// that was asked for.
 type Buffer struct {
 	B []byte
 
 	whole []byte
+	used  int // of whole, that may have been written to
 	class int
 }
 
@@ -67,7 +69,7 @@ func Get(n int) *Buffer {
 	if b == nil {
 		b = &Buffer{whole: make([]byte, size), class: c}
 	}
-	b.B = b.whole[:n]
+	b.B, b.used = b.whole[:n:n], n
 	return b
 }
 
@@ -78,7 +80,7 @@ func (b *Buffer) Free() {
 		return
 	}
 	b.B = nil
-	clear(b.whole)
+	clear(b.whole[:b.used])
 	if len(b.whole) > Small {
 		large.Add(-int64(len(b.whole)))
 	}
