@@ -5,10 +5,11 @@ import (
 	"io"
 	"sync"
 
+	"mailcrypt/internal/bufpool"
 	"mailcrypt/internal/gcmstream"
 )
 
-// maxMarks bounds the memory for marks: above maxMarks * chunkSize, 4 GiB, the chunks
+// maxMarks bounds the memory for marks: above maxMarks * chunkSize, 8 GiB, the chunks
 // get larger instead of more.
 const maxMarks = 1 << 16
 
@@ -37,7 +38,7 @@ const chunksAhead = 2
 // decrypts until ready is closed.
 type slot struct {
 	at    int64 // -1 for none
-	buf   []byte
+	buf   *bufpool.Buffer
 	err   error
 	ready chan struct{} // nil: nothing is under way
 }
@@ -84,7 +85,9 @@ func (c *chunks) trailer() ([]byte, error) {
 }
 
 // buffer is one for a chunk and its tag.
-func (c *chunks) buffer() []byte { return make([]byte, min(c.chunkSize, c.size)+spare) }
+func (c *chunks) buffer() *bufpool.Buffer {
+	return bufpool.Make(int(min(c.chunkSize, c.size) + spare))
+}
 
 // ciphertext reads chunk i into buf.
 func (c *chunks) ciphertext(i int64, buf []byte) ([]byte, error) {
@@ -97,7 +100,7 @@ func (c *chunks) load(s *slot) {
 	if s.buf == nil {
 		s.buf = c.buffer()
 	}
-	b, err := c.ciphertext(s.at, s.buf)
+	b, err := c.ciphertext(s.at, s.buf.B)
 	if err == nil {
 		err = c.passes.decrypt(c, s.at, b)
 	}
@@ -122,7 +125,7 @@ func (c *chunks) chunk(i int64) ([]byte, error) {
 		c.ahead(i)
 	}
 	c.last = i
-	return s.buf[:c.length(i)], nil
+	return s.buf.B[:c.length(i)], nil
 }
 
 // slot finds the slot of chunk i.
@@ -195,8 +198,8 @@ func (c *chunks) close() {
 	defer c.mu.Unlock()
 	c.ended.Wait()
 	for k := range c.slots {
-		clear(c.slots[k].buf)
-		c.slots[k].at = -1
+		c.slots[k].buf.Free()
+		c.slots[k] = slot{at: -1}
 	}
 	clear(c.kd) // which passes refer to
 	c.passes = nil

@@ -23,11 +23,15 @@ type gcmPasses struct {
 const hashers = 4
 
 // hashChunks is how many chunks a goroutine must have to be worth its start.
-const hashChunks = 16
+const hashChunks = 8
 
 func (p *gcmPasses) verify(c *chunks) error {
 	if c.size > gcmstream.MaxSize {
 		return errTooLong(gcmstream.ErrTooLong)
+	}
+	var err error
+	if p.pieces, err = p.g.Pieces(int(c.chunkSize)); err != nil {
+		return fmt.Errorf("dcrypt: opening stream: %w", err)
 	}
 	p.marks = make([]gcmstream.Mark, c.count())
 	if err := p.hash(c); err != nil {
@@ -46,9 +50,6 @@ func (p *gcmPasses) verify(c *chunks) error {
 	if !v.Verify(trailer) {
 		return ErrAuth
 	}
-	if p.pieces, err = p.g.Pieces(); err != nil {
-		return fmt.Errorf("dcrypt: opening stream: %w", err)
-	}
 	return nil
 }
 
@@ -57,18 +58,19 @@ func (p *gcmPasses) hash(c *chunks) error {
 	var next atomic.Int64
 	var failed atomic.Bool
 	work := func() error {
-		buf := c.buffer()
+		lent := c.buffer()
+		defer lent.Free()
 		for !failed.Load() {
 			i := next.Add(1) - 1
 			if i >= c.count() {
 				break
 			}
-			b, err := c.ciphertext(i, buf)
+			b, err := c.ciphertext(i, lent.B)
 			if err != nil {
 				failed.Store(true)
 				return err
 			}
-			p.marks[i] = p.g.Mark(b)
+			p.marks[i] = p.pieces.Mark(b)
 		}
 		return nil
 	}

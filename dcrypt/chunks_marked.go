@@ -39,11 +39,12 @@ func (p *markedPasses) verify(c *chunks) error {
 	if p.gmac, err = cipher.NewGCM(block); err != nil {
 		return fmt.Errorf("dcrypt: opening stream: %w", err)
 	}
-	marks, buf := make([]mark, c.count()), c.buffer()
+	marks, lent := make([]mark, c.count()), c.buffer()
+	defer lent.Free()
 	var prev [aes.BlockSize]byte
 	copy(prev[:], p.iv)
 	for i := range marks {
-		b, err := c.ciphertext(int64(i), buf)
+		b, err := c.ciphertext(int64(i), lent.B)
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 // for it; larger ones in chunks of chunkSize when they are read.
 const (
 	smallStream = bufpool.Max
-	chunkSize   = 64 << 10
+	chunkSize   = 128 << 10
 )
 
 // A Reader is one decrypted stream. ReadAt and Size may be called concurrently.
@@ -38,8 +38,8 @@ type Reader struct {
 // while not too many of them are open, are read once, and r is not needed any more: Memory is
 // their text. A larger one is read twice, the first time by several goroutines at once: r must
 // stay usable until Close and is then read in chunks of at least 64 KiB. Should its bytes
-// change after Open, reading what changed fails with ErrAuth. Memory is bounded: the size of a small stream, some 70 KiB and 1/2048 of the
-// size (never above 5 MiB) for a large one.
+// change after Open, reading what changed fails with ErrAuth. Memory is bounded: the size of a small stream, some 400 KiB and 1/4096 of the
+// size (never above 2 MiB) for a large one.
 //
 // Errors are *FormatError and *UnsupportedError, wrap ErrNoKey, ErrKeyID, ErrAuth or
 // ErrTruncated, or come from r or keys. The caller closes the Reader, not before its

@@ -73,10 +73,22 @@ func Get(n int) *Buffer {
 	return b
 }
 
+// Make is Get for who cannot do without: where nothing is lent it makes a buffer.
+func Make(n int) *Buffer {
+	if b := Get(n); b != nil {
+		return b
+	}
+	return &Buffer{B: make([]byte, n), class: -1}
+}
+
 // Free overwrites the buffer and gives it back: nobody may use it any more. Of nil it does
 // nothing.
 func (b *Buffer) Free() {
 	if b == nil {
+		return
+	}
+	if b.class < 0 {
+		clear(b.B)
 		return
 	}
 	b.B = nil

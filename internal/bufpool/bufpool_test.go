@@ -40,6 +40,13 @@ func TestFreeOverwrites(t *testing.T) {
 		t.Error("text is left in a buffer that was freed")
 	}
 	(*Buffer)(nil).Free()
+	b = Make(Max + 1)
+	made := b.B
+	copy(made, "secret")
+	b.Free()
+	if len(made) != Max+1 || made[0] != 0 {
+		t.Errorf("a buffer of %d octets was made, and begins with %q once freed", len(made), made[0])
+	}
 }
 
 func TestLargeAreBounded(t *testing.T) {

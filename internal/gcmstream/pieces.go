@@ -13,14 +13,6 @@ var ErrPiece = errors.New("gcmstream: piece has changed since it was verified")
 // (Verifier.Add), and each lets its piece be opened later (Pieces.Open).
 type Mark struct{ z element }
 
-// Mark hashes a piece of ciphertext, which is whole blocks unless it is the last one. Pieces
-// may be hashed in any order and at the same time.
-func (g *GCM) Mark(piece []byte) Mark {
-	var buf [TagSize]byte
-	tag := g.aead.Seal(buf[:0], zeroNonce[:], nil, piece)
-	return Mark{loadElement(tag).xor(g.mask).xor(lengths(uint64(len(piece)), 0).mul(g.h))}
-}
-
 // Add adds a piece of n octets by its mark, instead of Update. All but the last are whole
 // blocks.
 func (v *Verifier) Add(m Mark, n int) error {
@@ -48,11 +40,14 @@ type Pieces struct {
 	g       *GCM
 	wide    cipher.AEAD // takes nonces of 16 octets
 	inverse element     // 1/H
+
+	size           uint64  // of all pieces but the last
+	asData, asText element // L*H with that many octets of either
 }
 
-// Pieces prepares the opening of pieces. The error is that of a hash key of zero, which one key
-// of 2^128 has.
-func (g *GCM) Pieces() (*Pieces, error) {
+// Pieces prepares hashing and opening pieces of so many octets, of which the last may have
+// fewer. The error is that of a hash key of zero, which one key of 2^128 has.
+func (g *GCM) Pieces(size int) (*Pieces, error) {
 	wide, err := cipher.NewGCMWithNonceSize(g.block, 16)
 	if err != nil {
 		return nil, fmt.Errorf("gcmstream: %w", err)
@@ -60,7 +55,19 @@ func (g *GCM) Pieces() (*Pieces, error) {
 	if g.h == (element{}) {
 		return nil, errors.New("gcmstream: the hash key is zero")
 	}
-	return &Pieces{g, wide, g.h.inverse()}, nil
+	n := uint64(size)
+	return &Pieces{g, wide, g.h.inverse(), n, lengths(n, 0).mul(g.h), lengths(0, n).mul(g.h)}, nil
+}
+
+// Mark hashes a piece of ciphertext. Pieces may be hashed in any order and at the same time.
+func (p *Pieces) Mark(piece []byte) Mark {
+	var buf [TagSize]byte
+	tag := p.g.aead.Seal(buf[:0], zeroNonce[:], nil, piece)
+	closing := p.asData
+	if n := uint64(len(piece)); n != p.size {
+		closing = lengths(n, 0).mul(p.g.h)
+	}
+	return Mark{loadElement(tag).xor(p.g.mask).xor(closing)}
 }
 
 // Open decrypts a piece in place. It lies at off in the message, a multiple of 16; the last
@@ -73,7 +80,11 @@ func (p *Pieces) Open(b []byte, off int64, m Mark) error {
 	j := p.g.counter(uint32(off/16) + 1)
 	var nonce [16]byte
 	loadElement(j[:]).mul(p.inverse).xor(lengths(0, 16)).mul(p.inverse).store(nonce[:])
-	m.z.xor(lengths(0, uint64(n)).mul(p.g.h)).xor(p.g.encrypt(j)).store(b[n:])
+	closing := p.asText
+	if uint64(n) != p.size {
+		closing = lengths(0, uint64(n)).mul(p.g.h)
+	}
+	m.z.xor(closing).xor(p.g.encrypt(j)).store(b[n:])
 	_, err := p.wide.Open(b[:0], nonce[:], b, nil)
 	clear(b[n:])
 	if err != nil {

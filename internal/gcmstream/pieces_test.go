@@ -30,14 +30,14 @@ func TestPieces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := g.Pieces()
-		if err != nil {
-			t.Fatal(err)
-		}
 		for _, size := range []int{0, 1, 15, 16, 17, 31, 32, 100, 1000, 4096, 65536, 200_001} {
 			for _, piece := range []int{16, 32, 48, 4096, 65536} {
 				if size/piece > 200 {
 					continue
+				}
+				p, err := g.Pieces(piece)
+				if err != nil {
+					t.Fatal(err)
 				}
 				text := fill(uint64(size), size)
 				ciphertext, tag := reference(t, key, nonce, text, aad)
@@ -45,7 +45,7 @@ func TestPieces(t *testing.T) {
 				var marks []Mark
 				for at := 0; at < size; at += piece {
 					b := ciphertext[at:min(at+piece, size)]
-					marks = append(marks, g.Mark(b))
+					marks = append(marks, p.Mark(b))
 					if err := v.Add(marks[len(marks)-1], len(b)); err != nil {
 						t.Fatal(err)
 					}
@@ -72,12 +72,12 @@ func TestPiecesRefuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := g.Pieces()
+	p, err := g.Pieces(64 << 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ciphertext, _ := reference(t, key, nonce, fill(4, 333), nil)
-	m := g.Mark(ciphertext)
+	m := p.Mark(ciphertext)
 	room := make([]byte, TagSize)
 	for i := range ciphertext {
 		bad := append(bytes.Clone(ciphertext), room...)
@@ -89,7 +89,7 @@ func TestPiecesRefuse(t *testing.T) {
 	if err := p.Open(append(bytes.Clone(ciphertext[:332]), room...), 0, m); !errors.Is(err, ErrPiece) {
 		t.Errorf("a shorter piece: %v", err)
 	}
-	if err := p.Open(append(bytes.Clone(ciphertext), room...), 0, g.Mark(ciphertext[:332])); !errors.Is(err, ErrPiece) {
+	if err := p.Open(append(bytes.Clone(ciphertext), room...), 0, p.Mark(ciphertext[:332])); !errors.Is(err, ErrPiece) {
 		t.Errorf("another mark: %v", err)
 	}
 	for _, off := range []int64{-16, 1, MaxSize, 1 << 62} {
@@ -110,7 +110,7 @@ func TestPiecesFar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := g.Pieces()
+	p, err := g.Pieces(64 << 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestPiecesFar(t *testing.T) {
 		if err := g.XORKeyStreamAt(b[:4000], off); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Open(b, off, g.Mark(b[:4000])); err != nil || !bytes.Equal(b[:4000], text) {
+		if err := p.Open(b, off, p.Mark(b[:4000])); err != nil || !bytes.Equal(b[:4000], text) {
 			t.Errorf("at %d: %v", off, err)
 		}
 	}
@@ -131,17 +131,17 @@ func BenchmarkPieces(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p, err := g.Pieces()
+	p, err := g.Pieces(64 << 10)
 	if err != nil {
 		b.Fatal(err)
 	}
 	sealed := make([]byte, 64<<10)
 	_ = g.XORKeyStreamAt(sealed, 0)
-	m := g.Mark(sealed)
+	m := p.Mark(sealed)
 	b.Run("mark/64KiB", func(b *testing.B) {
 		b.SetBytes(64 << 10)
 		for b.Loop() {
-			g.Mark(sealed)
+			p.Mark(sealed)
 		}
 	})
 	b.Run("open/64KiB", func(b *testing.B) {
@@ -156,7 +156,7 @@ func BenchmarkPieces(b *testing.B) {
 	})
 	b.Run("prepare", func(b *testing.B) {
 		for b.Loop() {
-			_, _ = g.Pieces()
+			_, _ = g.Pieces(64 << 10)
 		}
 	})
 }
