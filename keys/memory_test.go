@@ -127,6 +127,29 @@ func TestSaveOperations(t *testing.T) {
 	}
 }
 
+// TestPasswordChangeOperations: a change of the password opens the user key, and no folder's.
+func TestPasswordChangeOperations(t *testing.T) {
+	d := openDict(t)
+	threeFolders(t, d)
+	m := &Memory{}
+	k := New(d, inbox, config(Config{Password: AbsentSecret(), Memory: m}), nil)
+	secrets := []string{"old", "new", "newer"}
+	for i, want := range []int64{1, 0} {
+		computed, agreed := operations(m, func() {
+			rows, err := k.Reseal(context.Background(), []Secret{password(secrets[i])}, Seal{Password: password(secrets[i+1])})
+			if err != nil || len(rows) != 1 || rows[0].Err != nil {
+				t.Fatal(rows, err)
+			}
+		})
+		if computed != want || agreed != 0 {
+			t.Errorf("change %d: %d points computed, %d agreements, want %d and none", i, computed, agreed, want)
+		}
+	}
+	if opens(t, d, "old") || !opens(t, d, "newer") {
+		t.Error("the last password is not the one that opens")
+	}
+}
+
 // TestRewrapOperations: each folder key is opened once, and its new text once.
 func TestRewrapOperations(t *testing.T) {
 	ctx := context.Background()
