@@ -426,6 +426,9 @@ func (p *publication) view() *mailbox.View {
 	if n.HighestModSeq == 0 {
 		n.HighestModSeq = p.seq()
 	}
+	if v == b.view && n.GUID == v.GUID && n.UIDValidity == v.UIDValidity && n.UIDNext == v.UIDNext && n.HighestModSeq == v.HighestModSeq {
+		return v // sessions know it
+	}
 	return &n
 }
 
