@@ -125,3 +125,28 @@ func BenchmarkRewrap(b *testing.B) {
 	}
 	perOp(b, m, [2]int64{})
 }
+
+// BenchmarkFirstRead finds and opens the key of a folder, as the first message does that a
+// session reads in it.
+func BenchmarkFirstRead(b *testing.B) {
+	d := hundredFolders(b)
+	m := &Memory{}
+	k := New(d, inbox, Config{Curve: dcrypt.Secp521r1, Password: password("old"), RequireSealed: true, Seal: dcrypt.SealOptions{Rounds: 2048}, Memory: m}, nil)
+	pub, err := k.PublicKey(context.Background(), inbox, Secret{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, err := k.Unlock(context.Background(), Secret{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	computed, agreed := m.Known().Operations()
+	for b.Loop() {
+		clear(r.folder)
+		if _, err := r.PrivateKey(pub.ID()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perOp(b, m, [2]int64{computed, agreed})
+}

@@ -22,6 +22,9 @@ func searchCost(info dcrypt.KeyInfo) int { return max(info.Rounds, curveRounds) 
 // find looks in the dictionary: by name; by the other of the key's two ids, which its
 // public key tells; and at last by opening whatever has not been opened.
 func (r *Ring) find(d attrdict.Reader, id dcrypt.KeyID) (*dcrypt.PrivateKey, error) {
+	if key := r.findInInbox(d, id); key != nil {
+		return key, nil
+	}
 	names, _, err := privateNames(d, false, maxRecords)
 	if err != nil {
 		return nil, err
@@ -60,6 +63,20 @@ func (r *Ring) find(d attrdict.Reader, id dcrypt.KeyID) (*dcrypt.PrivateKey, err
 		failed = fmt.Errorf("%w: key %s", dcrypt.ErrNoKey, id)
 	}
 	return nil, failed
+}
+
+// findInInbox looks where most keys are that sessions ask for, without going through all names;
+// nil where it is not there, or does not open.
+func (r *Ring) findInInbox(d attrdict.Reader, id dcrypt.KeyID) *dcrypt.PrivateKey {
+	text, err := get(d, folderLevel(r.keys.inbox).private(id.String()))
+	if err != nil || text == nil || len(text) > maxText {
+		return nil
+	}
+	key, err := r.open(namedKey{record{r.keys.inbox, false, id.String()}, text})
+	if err != nil || !matches(key, id) {
+		return nil
+	}
+	return key
 }
 
 // search opens what has not been opened, within the budget.
@@ -103,7 +120,7 @@ const (
 )
 
 // privateNames lists the private keys of the user, or of folders; more says that there are
-// others beyond the limit.
+// others beyond the limit. The texts are the transaction's.
 func privateNames(d attrdict.Reader, user bool, limit int) (names []namedKey, more bool, err error) {
 	err = d.Iterate("priv/", func(name string, text []byte) error {
 		rec, ok := parsePrivateName(name)
@@ -117,7 +134,7 @@ func privateNames(d attrdict.Reader, user bool, limit int) (names []namedKey, mo
 		if len(text) > maxText {
 			text = nil // no key; the name still counts
 		}
-		names = append(names, namedKey{rec, append([]byte(nil), text...)})
+		names = append(names, namedKey{rec, text})
 		return nil
 	})
 	if err != nil && !errors.Is(err, errStop) {

@@ -198,6 +198,7 @@ func (k *Keys) userRecords(ctx context.Context) (records []userRecord, more bool
 			if err != nil {
 				return err
 			}
+			n.text = slices.Clone(n.text)
 			records = append(records, userRecord{namedKey: n, pending: slices.Clone(pending)})
 		}
 		lost, err := returning(d)
