@@ -163,7 +163,7 @@ func TestBomb(t *testing.T) {
 func TestChangedWhileOpen(t *testing.T) {
 	key := newKey(t)
 	for _, o := range []storage.Options{{Version: 2}, {}} {
-		data := transform(t, mail(6<<20), key.Public(), o)
+		data := transform(t, mail(4<<20+300<<10), key.Public(), o)
 		b := &alterable{Backend: newInbox(t)}
 		uid := put(t, b.Backend, data, mailbox.UnknownSizes)
 		m, err := storage.New(b).Open(t.Context(), uid, keyring{}.add(key))
@@ -208,7 +208,7 @@ func (s *alterableStored) ReadAt(p []byte, off int64) (int, error) {
 // TestReadAtJumps reads a large message from many places.
 func TestReadAtJumps(t *testing.T) {
 	key := newKey(t)
-	text := mail(6 << 20)
+	text := mail(5 << 20)
 	want := asRead(text)
 	for _, o := range []storage.Options{{}, {Version: 2}, {Version: 1}, {Version: 2, Compression: compress.Zstd}, {Compression: compress.LZ4}} {
 		b := newInbox(t)

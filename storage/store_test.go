@@ -25,12 +25,12 @@ func TestRoundTrip(t *testing.T) {
 		"empty": nil, "a CR": []byte("\r"), "a line end": []byte("\r\n"), "no line end": []byte("x"),
 		"bare LF": []byte("a: b\n\nx\n"), "odd line ends": []byte("a\r\r\nb\rc\n\r\n\r\r\r\nd\r"),
 		"14 bytes": []byte("12345678901234"), "15 bytes": []byte("123456789012345"), "16 bytes": []byte("1234567890123456"),
-		"small": mail(3000), "70 KB": mail(70_000), "1 MiB": mail(1 << 20)[:1<<20], "4 MiB": mail(3 << 20), "large": mail(6 << 20),
+		"small": mail(3000), "70 KB": mail(70_000), "1 MiB": mail(1 << 20)[:1<<20], "3 MiB": mail(3 << 20), "large": mail(4<<20 + 300<<10),
 	}
 	for _, version := range []int{0, 1, 2} {
 		for _, m := range methods {
 			for name, text := range texts {
-				if m == compress.Bzip2 && len(text) > 100_000 {
+				if m == compress.Bzip2 && len(text) > 100_000 || m != compress.None && name == "3 MiB" {
 					continue
 				}
 				t.Run(fmt.Sprintf("v%d/%s/%s", version, m, name), func(t *testing.T) {
@@ -302,7 +302,7 @@ func TestFaults(t *testing.T) {
 func TestReadFaults(t *testing.T) {
 	key := newKey(t)
 	broken := errors.New("broken")
-	for _, size := range []int{2000, 3 << 20, 5 << 20} {
+	for _, size := range []int{2000, 3 << 20, 4<<20 + 300<<10} {
 		for _, o := range []storage.Options{{}, {Version: 2}, {Version: 2, Compression: compress.Zstd}, {Compression: compress.LZ4}} {
 			b := newInbox(t)
 			text := mail(size)
