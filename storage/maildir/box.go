@@ -89,7 +89,9 @@ type box struct {
 
 	arriving [2]durable.Shared // syncs of the directories for new messages
 
-	arrived atomic.Bool      // we have delivered since the last sync: that comes before what gets its UID at once
+	// We have delivered to the directory since the last sync: that comes before what gets its
+	// UID at once, and is looked for, whatever the directory's time says.
+	arrived [2]atomic.Bool
 	renamed [2]atomic.Uint64 // counts our changes of the directories that were not synced
 
 	syncing sync.Mutex // held while they are synced, without op or mu

@@ -69,7 +69,8 @@ func (b *box) deliver(r *commit) error {
 	if err != nil {
 		return b.wrap("saving to", b.orNotFound(err))
 	}
-	b.arrived.Store(true)
+	dir, _ := r.place()
+	b.arrived[dir].Store(true)
 	if b.watched() {
 		b.kick()
 	}
@@ -147,7 +148,7 @@ func (b *box) commit(ctx context.Context, own ...*commit) error {
 // commitAll saves messages in one holding of the lock. An error is that of all; single ones
 // are in the commits. op is held.
 func (b *box) commitAll(ctx context.Context, work []*commit) (err error) {
-	if !b.loaded || b.fresh || b.list.rewrite != "" || b.arrived.Load() {
+	if !b.loaded || b.fresh || b.list.rewrite != "" || b.arrived[newDir].Load() || b.arrived[curDir].Load() {
 		if err := b.syncLocked(ctx, false); err != nil {
 			return err
 		}

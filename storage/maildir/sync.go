@@ -31,7 +31,13 @@ func (b *box) sync(ctx context.Context, force bool) (*mailbox.View, error) {
 
 // syncLocked reads what has changed, gives UIDs to new files, and publishes. op is held.
 func (b *box) syncLocked(ctx context.Context, force bool) error {
-	b.arrived.Store(false)
+	for i := range b.arrived {
+		if b.arrived[i].Swap(false) {
+			// It may have come in the middle of a change of ours, and then the time of the
+			// directory counts as ours.
+			b.dirs[i].scanned = false
+		}
+	}
 	for range maxRounds {
 		if err := ctx.Err(); err != nil {
 			return b.wrap("syncing", err)
