@@ -3,6 +3,7 @@ package dcrypt
 import (
 	"bytes"
 	"crypto/elliptic"
+	"crypto/fips140"
 	"testing"
 )
 
@@ -15,6 +16,9 @@ func TestComb(t *testing.T) {
 		}
 		info, point := k.pub.info, k.pub.point
 		c := newComb(info, point)
+		if c == nil && fips140.Enabled() {
+			return
+		}
 		if c == nil {
 			t.Fatalf("%s: no table", curve)
 		}
@@ -76,8 +80,8 @@ func TestHotKey(t *testing.T) {
 			t.Fatalf("use %d: %v", i, err)
 		}
 	}
-	if k.Public().hot.comb == nil {
-		t.Error("no table was made")
+	if (k.Public().hot.comb == nil) != fips140.Enabled() {
+		t.Error("a table was made or not, against the rule")
 	}
 }
 

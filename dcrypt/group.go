@@ -3,6 +3,7 @@ package dcrypt
 import (
 	"crypto/ecdh"
 	"crypto/elliptic"
+	"crypto/fips140"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -43,6 +44,9 @@ func (c *curveInfo) group() group {
 	case Secp384r1:
 		return nistGroup{c, ecdh.P384(), elliptic.P384()}
 	case Secp521r1:
+		if fips140.Enabled() {
+			return nistGroup{c, ecdh.P521(), elliptic.P521()}
+		}
 		return p521Group{}
 	case X25519:
 		return nistGroup{c, ecdh.X25519(), nil}

@@ -1,3 +1,5 @@
+//go:build !purego
+
 package p521
 
 //go:generate go run gen.go
