@@ -2,7 +2,6 @@ package dcrypt
 
 import (
 	"bytes"
-	"io"
 	"testing"
 )
 
@@ -50,7 +49,7 @@ func TestPrepare(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Prepare()
-		_, werr := io.WriteString(w, string(fill(1, n)))
+		_, werr := w.Write(fill(1, n))
 		if n > chunkSize && werr == nil {
 			t.Error("written without a header")
 		}
