@@ -135,8 +135,9 @@ func (b *bench) all() (failed int) {
 		if !b.work.MatchString(w.name) {
 			continue
 		}
-		if b.ctx.Err() != nil {
-			return failed + 1
+		if b.ctx.Err() != nil { // what was measured before the interruption is told
+			failed++
+			break
 		}
 		began := time.Now()
 		fmt.Fprintf(b.log, "%s %s …", began.Format("15:04:05"), w.name)
