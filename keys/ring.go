@@ -28,6 +28,7 @@ type Ring struct {
 	closed  bool
 	user    map[dcrypt.KeyID]*dcrypt.PrivateKey // the user's, by both ids
 	trusted map[dcrypt.KeyID]userRecord         // of these, by new id, those that are trusted
+	adopted map[dcrypt.KeyID]struct{}           // of these, by new id, those that Adopt was given
 	folder  map[dcrypt.KeyID]*dcrypt.PrivateKey // folder keys opened so far, by both ids
 	wrapped map[dcrypt.KeyID]dcrypt.KeyID       // folder keys, by new id, and the user key that wraps each
 	fixed   []*dcrypt.PrivateKey                // configured: the configuration's to destroy
@@ -39,7 +40,7 @@ func newRing(k *Keys, fixed []*dcrypt.PrivateKey) *Ring {
 	return &Ring{
 		keys: k, fixed: fixed, budget: searchRounds,
 		user: map[dcrypt.KeyID]*dcrypt.PrivateKey{}, folder: map[dcrypt.KeyID]*dcrypt.PrivateKey{},
-		trusted: map[dcrypt.KeyID]userRecord{}, wrapped: map[dcrypt.KeyID]dcrypt.KeyID{},
+		trusted: map[dcrypt.KeyID]userRecord{}, adopted: map[dcrypt.KeyID]struct{}{}, wrapped: map[dcrypt.KeyID]dcrypt.KeyID{},
 		bad: map[[sha256.Size]byte]error{},
 	}
 }
@@ -155,6 +156,7 @@ func (r *Ring) Close() error {
 		clear(m)
 	}
 	clear(r.trusted)
+	clear(r.adopted)
 	return nil
 }
 

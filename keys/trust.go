@@ -60,11 +60,19 @@ func isOpenText(text []byte) bool {
 // isWrapped reports whether a trusted user key wraps a folder key that is open.
 func (r *Ring) isWrapped(folder dcrypt.KeyID) bool {
 	by, ok := r.wrapped[folder]
-	if !ok || r.user[by] == nil {
+	return ok && r.vouches(by)
+}
+
+// vouches reports whether what a user key wraps is the user's: it is trusted, or Adopt was given it,
+// and then a folder key may be under it before the ring is told that it is stored. r.mu is held.
+func (r *Ring) vouches(by dcrypt.KeyID) bool {
+	if r.user[by] == nil {
 		return false
 	}
-	_, ok = r.trusted[r.user[by].ID()]
-	return ok
+	id := r.user[by].ID()
+	_, trusted := r.trusted[id]
+	_, adopted := r.adopted[id]
+	return trusted || adopted
 }
 
 // canTell reports whether the login has proved whose keys are whose: it has a trusted key.
@@ -159,6 +167,7 @@ func (r *Ring) Adopt(key *dcrypt.PrivateKey, was string, trust bool) error {
 			return err
 		}
 		remember(r.user, own)
+		r.adopted[key.ID()] = struct{}{}
 	}
 	if trust {
 		r.trusted[key.ID()] = userRecord{namedKey: namedKey{record: record{r.keys.inbox, true, key.ID().String()}}}

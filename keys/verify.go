@@ -173,7 +173,7 @@ func (k *Keys) Unverified(ctx context.Context, r *Ring) (folders []mailbox.GUID,
 	return folders, err
 }
 
-// trustedWrapper returns the id of the trusted user key that wraps a text.
+// trustedWrapper returns the id of the user key that wraps a text and vouches for it.
 func (r *Ring) trustedWrapper(private []byte) (id dcrypt.KeyID, ok bool) {
 	by, ok := wrapperOf(private)
 	if !ok {
@@ -181,12 +181,10 @@ func (r *Ring) trustedWrapper(private []byte) (id dcrypt.KeyID, ok bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := r.user[by]
-	if key == nil {
+	if !r.vouches(by) {
 		return id, false
 	}
-	_, ok = r.trusted[key.ID()]
-	return key.ID(), ok
+	return r.user[by].ID(), true
 }
 
 // knows reports whether these very records were found to be the user's before, opened by a
