@@ -1,7 +1,5 @@
 package dcrypt
 
-import "mailcrypt/internal/p521"
-
 // An agreer is a group that makes an agreement of a scalar within its range without computing
 // the public point, too.
 type agreer interface {
@@ -30,12 +28,4 @@ func (k *PrivateKey) ready() (err error) {
 	k.known.countComputed()
 	k.agree, _, err = g.private(k.scalar.Bytes())
 	return err
-}
-
-func (p521Group) agreement(scalar []byte) (agreement, error) {
-	k, err := p521.NewScalar(scalar)
-	if err != nil {
-		return nil, errScalar
-	}
-	return &p521Agreement{k}, nil
 }

@@ -1,8 +1,6 @@
 package dcrypt
 
-import (
-	"mailcrypt/internal/p521"
-)
+import "mailcrypt/internal/p521"
 
 // combRows makes a table of 16 KiB for a public key that is used again and again.
 const combRows = 7
@@ -19,6 +17,15 @@ func (p521Group) private(scalar []byte) (agreement, []byte, error) {
 		return nil, nil, errScalar
 	}
 	return &p521Agreement{k}, p521.Generator().Mul(k).Bytes(), nil
+}
+
+// agreement implements agreer.
+func (p521Group) agreement(scalar []byte) (agreement, error) {
+	k, err := p521.NewScalar(scalar)
+	if err != nil {
+		return nil, errScalar
+	}
+	return &p521Agreement{k}, nil
 }
 
 func (p521Group) decode(b []byte) ([]byte, error) {

@@ -90,9 +90,17 @@ var Generator = sync.OnceValue(func() *Table {
 })
 
 func fromHex(s string) (e element) {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != Size || !e.setBytes(b) {
+	if !e.setBytes(decodeHex(s)) {
 		panic("p521: a constant is not in range")
 	}
 	return e
+}
+
+// decodeHex reads a constant of Size octets.
+func decodeHex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != Size {
+		panic("p521: a constant is not of its size")
+	}
+	return b
 }

@@ -1,16 +1,18 @@
 package p521
 
 import (
-	"encoding/hex"
 	"errors"
 	"math/bits"
+	"sync"
 )
 
 // ErrScalar is what NewScalar returns for a number that is no private value.
 var ErrScalar = errors.New("p521: a scalar must be from 1 to n-1")
 
-// order is n, the number of points.
-const order = "01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409"
+// order is n, the number of points, big-endian.
+var order = sync.OnceValue(func() []byte {
+	return decodeHex("01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409")
+})
 
 const (
 	window  = 5                              // bits of a digit
@@ -24,10 +26,10 @@ type Scalar struct{ b [Size + 1]byte } // little-endian, with an octet to read b
 // NewScalar reads a big-endian number of Size octets. For one that is zero, n or more it returns
 // ErrScalar; it takes the same time for all others.
 func NewScalar(b []byte) (*Scalar, error) {
-	n, err := hex.DecodeString(order)
-	if err != nil || len(b) != Size {
+	if len(b) != Size {
 		return nil, ErrScalar
 	}
+	n := order()
 	var k Scalar
 	var any, borrow uint64
 	for i := range Size {

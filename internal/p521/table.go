@@ -29,9 +29,10 @@ func NewTable(p *Point, rows int) *Table {
 			first = accumulator{x: base.x, y: base.y, z: element{1}}
 		}
 		sum := first
-		for i := range entries {
-			all[r*entries+i] = sum
+		all[r*entries] = sum
+		for i := 1; i < entries; i++ {
 			sum.add(&base, ^uint64(0))
+			all[r*entries+i] = sum
 		}
 	}
 	for i, p := range normalize(all) {
