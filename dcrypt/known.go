@@ -7,11 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mailcrypt/internal/recent"
 	"mailcrypt/internal/secret"
 )
-
-// maxKnown bounds each of the two generations of a Known, some 5 MB of it.
-const maxKnown = 1 << 14
 
 // Known remembers the public points of private keys that were opened before. To compute one is a
 // multiplication on the curve, and often all that opening a key a second time costs, for the id
@@ -25,9 +23,9 @@ const maxKnown = 1 << 14
 type Known struct {
 	computed, agreed atomic.Int64
 
-	mu       sync.Mutex
-	key      secret.Bytes // of the MAC
-	now, old map[[sha256.Size]byte][]byte
+	mu     sync.Mutex
+	key    secret.Bytes                          // of the MAC
+	points recent.Map[[sha256.Size]byte, []byte] // some 10 MB at most
 }
 
 // Operations is how many multiplications on curves the keys cost that were opened with this
@@ -49,13 +47,7 @@ func (m *Known) point(info *curveInfo, scalar []byte) []byte {
 	if m.key.IsZero() {
 		return nil
 	}
-	sum := m.mac(info, scalar)
-	point := m.now[sum]
-	if point == nil {
-		if point = m.old[sum]; point != nil {
-			m.put(sum, point)
-		}
-	}
+	point, _ := m.points.Get(m.mac(info, scalar))
 	return point
 }
 
@@ -71,18 +63,7 @@ func (m *Known) learn(k *PrivateKey) {
 		_, _ = rand.Read(key) // never fails
 		m.key = secret.New(key)
 	}
-	m.put(m.mac(k.pub.info, k.scalar.Bytes()), k.pub.point)
-}
-
-// put files a point; m.mu is held. What was not used for a generation is forgotten.
-func (m *Known) put(sum [sha256.Size]byte, point []byte) {
-	if len(m.now) >= maxKnown {
-		m.old, m.now = m.now, nil
-	}
-	if m.now == nil {
-		m.now = map[[sha256.Size]byte][]byte{}
-	}
-	m.now[sum] = point
+	m.points.Put(m.mac(k.pub.info, k.scalar.Bytes()), k.pub.point)
 }
 
 func (m *Known) mac(info *curveInfo, scalar []byte) [sha256.Size]byte {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"mailcrypt/internal/recent"
 	"mailcrypt/internal/secret"
 )
 
@@ -69,8 +70,8 @@ func TestKnownTellsKeysApart(t *testing.T) {
 			t.Fatalf("a wrong password: %v", err)
 		}
 	}
-	if len(known.now) != 0 {
-		t.Errorf("%d keys that nobody opened are remembered", len(known.now))
+	if n := known.points.Len(); n != 0 {
+		t.Errorf("%d keys that nobody opened are remembered", n)
 	}
 	for _, k := range []*PrivateKey{k, other} {
 		mustPrivate(t, string(k.Text()), Opener{Known: known})
@@ -88,17 +89,17 @@ func TestKnownIsBounded(t *testing.T) {
 	known := &Known{}
 	k := mustPrivate(t, k1Text, Opener{Known: known})
 	info, scalar := k.pub.info, make([]byte, k.pub.info.scalar)
-	for i := range 3 * maxKnown {
+	for i := range 3 * recent.Generation {
 		scalar[0], scalar[1], scalar[2] = byte(i), byte(i>>8), byte(i>>16)
 		known.mu.Lock()
-		known.put(known.mac(info, scalar), k.pub.point)
+		known.points.Put(known.mac(info, scalar), k.pub.point)
 		known.mu.Unlock()
 		if i%1000 == 0 && known.point(info, k.scalar.Bytes()) == nil {
 			t.Fatal("what is used was forgotten")
 		}
 	}
-	if len(known.now) > maxKnown || len(known.old) > maxKnown {
-		t.Errorf("%d and %d keys are remembered", len(known.now), len(known.old))
+	if n := known.points.Len(); n > 2*recent.Generation {
+		t.Errorf("%d keys are remembered", n)
 	}
 }
 

@@ -6,10 +6,8 @@ import (
 	"sync"
 
 	"mailcrypt/dcrypt"
+	"mailcrypt/internal/recent"
 )
-
-// maxProofs bounds each of the two generations of proofs in a Memory, some 1 MB of it.
-const maxProofs = 1 << 14
 
 // A Memory spares opening what was opened before, of all users of a process. It remembers
 // nothing that could go stale, for everything is filed under the bytes that it was learned from:
@@ -22,8 +20,8 @@ type Memory struct {
 	known   dcrypt.Known
 	publics PublicKeys // of configurations
 
-	mu       sync.Mutex
-	now, old map[proof]struct{}
+	mu     sync.Mutex
+	proofs recent.Map[proof, struct{}] // some 2 MB at most
 }
 
 // A proof is a hash of what was looked at.
@@ -76,13 +74,7 @@ func (m *Memory) has(p proof) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.now[p]; ok {
-		return true
-	}
-	_, ok := m.old[p]
-	if ok {
-		m.put(p)
-	}
+	_, ok := m.proofs.Get(p)
 	return ok
 }
 
@@ -93,16 +85,5 @@ func (m *Memory) add(p proof) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.put(p)
-}
-
-// put files a proof; m.mu is held. What was not used for a generation is forgotten.
-func (m *Memory) put(p proof) {
-	if len(m.now) >= maxProofs {
-		m.old, m.now = m.now, nil
-	}
-	if m.now == nil {
-		m.now = map[proof]struct{}{}
-	}
-	m.now[p] = struct{}{}
+	m.proofs.Put(p, struct{}{})
 }

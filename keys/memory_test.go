@@ -8,6 +8,7 @@ import (
 
 	"mailcrypt/attrdict"
 	"mailcrypt/dcrypt"
+	"mailcrypt/internal/recent"
 	"mailcrypt/mailbox"
 )
 
@@ -279,14 +280,14 @@ func TestMemoryIsBounded(t *testing.T) {
 	m := &Memory{}
 	used := prove("used")
 	m.add(used)
-	for i := range 3 * maxProofs {
+	for i := range 3 * recent.Generation {
 		m.add(prove("other", []byte{byte(i), byte(i >> 8), byte(i >> 16)}))
 		if i%1000 == 0 && !m.has(used) {
 			t.Fatal("what is used was forgotten")
 		}
 	}
-	if len(m.now) > maxProofs || len(m.old) > maxProofs {
-		t.Errorf("%d and %d proofs are kept", len(m.now), len(m.old))
+	if n := m.proofs.Len(); n > 2*recent.Generation {
+		t.Errorf("%d proofs are kept", n)
 	}
 	if prove("a", []byte("bc"), []byte("d")) == prove("a", []byte("b"), []byte("cd")) {
 		t.Error("a proof does not tell its parts apart")
