@@ -14,6 +14,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"mailcrypt/internal/bufpool"
 	"mailcrypt/mailbox"
 	"mailcrypt/quota"
 )
@@ -90,22 +91,15 @@ func (r *recipient) try(s *Server, step func() error) {
 // receiveSize is how much of a message is handed on at a time.
 const receiveSize = 32 << 10
 
-// receiveBuffers holds *[receiveSize]byte without text.
-var receiveBuffers = sync.Pool{New: func() any { return new([receiveSize]byte) }}
-
 // receive reads the message to its end and hands it on. The error is one of reading;
 // those of saving are the recipients'.
 func (s *session) receive(tx *transaction, body io.Reader) (size int64, err error) {
-	buf := receiveBuffers.Get().(*[receiveSize]byte)
-	used := 0
-	defer func() {
-		clear(buf[:used])
-		receiveBuffers.Put(buf)
-	}()
+	lent := bufpool.Make(receiveSize)
+	defer lent.Free()
+	buf := lent.B
 	limit := s.srv.o.MaxMessageSize
 	for {
-		n, err := body.Read(buf[:])
-		used = max(used, n)
+		n, err := body.Read(buf)
 		size += int64(n)
 		if limit > 0 && size > limit {
 			for _, r := range tx.recipients {
