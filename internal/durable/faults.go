@@ -172,7 +172,9 @@ func (f *Faults) OpenFile(path string, flag int, perm os.FileMode) (*File, error
 		}
 		file = os.NewFile(uintptr(fd), path)
 		if flag&os.O_CREATE != 0 {
-			err = InheritFile(file)
+			if err = InheritFile(file); err != nil {
+				file.Close()
+			}
 		}
 		return err
 	}

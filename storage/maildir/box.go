@@ -55,6 +55,10 @@ type box struct {
 
 	op chan struct{} // a semaphore of one, so that waiting can end with a context
 
+	// Held by who uses paths without op, so that no rename comes between; such a one must not
+	// wait for op. Rename and Delete take it after op.
+	paths sync.RWMutex
+
 	// For work in the background, which close must not wait for.
 	ctx    context.Context
 	cancel context.CancelFunc

@@ -59,17 +59,10 @@ func (b *box) move(r *commit) error {
 // deliver makes a message visible without a UID: the next scan gives it one.
 func (b *box) deliver(r *commit) error {
 	r.letters = lettersOf(r.info.Flags.System)
-	err := b.move(r)
-	if err == nil {
-		dir, _ := r.place()
-		if err = b.syncDir(dir); err != nil {
-			_ = b.h.faults.Remove(r.target) // it must not stand if it was not acknowledged
-		}
-	}
-	if err != nil {
-		return b.wrap("saving to", b.orNotFound(err))
-	}
 	dir, _ := r.place()
+	if err := b.moveDurably(r, dir); err != nil {
+		return err
+	}
 	b.arrived[dir].Store(true)
 	if b.watched() {
 		b.kick()
@@ -77,7 +70,20 @@ func (b *box) deliver(r *commit) error {
 	return nil
 }
 
-// orNotFound tells a deleted mailbox from other errors.
+// moveDurably moves a message to new or cur and syncs the name.
+func (b *box) moveDurably(r *commit, dir int) error {
+	b.paths.RLock()
+	defer b.paths.RUnlock()
+	err := b.move(r)
+	if err == nil {
+		if err = b.syncDir(dir); err != nil {
+			_ = b.h.faults.Remove(r.target) // it must not stand if it was not acknowledged
+		}
+	}
+	return b.wrap("saving to", b.orNotFound(err))
+}
+
+// orNotFound tells a deleted mailbox from other errors. op or paths is held.
 func (b *box) orNotFound(err error) error {
 	if errors.Is(err, os.ErrNotExist) && b.vanished() {
 		return mailbox.ErrNotFound
@@ -86,7 +92,7 @@ func (b *box) orNotFound(err error) error {
 }
 
 // vanished reports whether the mailbox was deleted. It must not be made again for those
-// who have it open.
+// who have it open. op or paths is held: in the middle of a rename it is neither here nor there.
 func (b *box) vanished() bool {
 	b.mu.RLock()
 	gone := b.gone

@@ -116,6 +116,10 @@ func (h *Hierarchy) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	defer h.thaw(b)
+	if b != nil {
+		b.paths.Lock()
+		defer b.paths.Unlock()
+	}
 	if st, err := os.Stat(f.dir); err != nil || !st.IsDir() || h.loc.Layout == FS && !isMaildir(f.dir) {
 		return fmt.Errorf("maildir: deleting %s: %w", f.key, h.absent(f))
 	}
@@ -328,6 +332,12 @@ func (h *Hierarchy) move(ctx context.Context, moves []move) (err error) {
 			return err
 		}
 		defer h.thaw(m.box)
+	}
+	for _, m := range moves {
+		if m.box != nil {
+			m.box.paths.Lock()
+			defer m.box.paths.Unlock()
+		}
 	}
 	if err := h.moveDirs(moves); err != nil {
 		return fmt.Errorf("maildir: renaming %s: %w", moves[0].from.key, err)

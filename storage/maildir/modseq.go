@@ -3,7 +3,6 @@ package maildir
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 
 	"mailcrypt/index"
@@ -64,7 +63,7 @@ func (m *Mailbox) SyncModSeqs(ctx context.Context) error {
 		}
 	}
 	if err := b.syncDirs(); err != nil {
-		return b.wrap("syncing modseqs of", b.orNotFound(err))
+		return b.wrap("syncing modseqs of", err)
 	}
 	err := idx.Sync()
 	if errors.Is(err, index.ErrClosed) && !b.isClosed() {
@@ -83,22 +82,20 @@ func (b *box) isClosed() bool {
 
 // syncDirs syncs the directories in which we have renamed or removed files: cur before new.
 // Messages go from new to cur, and were new to lose the name first, a power cut in between
-// would take the message on a file system that does not make a rename durable as one.
+// would take the message on a file system that does not make a rename durable as one. The error
+// wraps mailbox.ErrNotFound where the mailbox was deleted, and what was done in it with it.
 func (b *box) syncDirs() error {
 	b.syncing.Lock()
 	defer b.syncing.Unlock()
+	b.paths.RLock()
+	defer b.paths.RUnlock()
 	for i := len(b.renamed) - 1; i >= 0; i-- { // not by slices.Backward, which would copy the counters
 		n := b.renamed[i].Load()
 		if n == b.synced[i] {
 			continue
 		}
-		path := b.dirPath(i)
-		err := b.h.faults.SyncDir(path)
-		if errors.Is(err, os.ErrNotExist) && path != b.dirPath(i) { // the folder was renamed
-			err = b.h.faults.SyncDir(b.dirPath(i))
-		}
-		if err != nil {
-			return err
+		if err := b.h.faults.SyncDir(b.dirPath(i)); err != nil {
+			return b.orNotFound(err)
 		}
 		b.synced[i] = n
 	}

@@ -22,7 +22,18 @@ func (m *Mailbox) Create(ctx context.Context, info mailbox.SaveInfo) (mailbox.Pe
 		return nil, b.wrap("saving to", err)
 	}
 	name := b.h.unique.next()
-	path := filepath.Join(b.f().dir, "tmp", name)
+	file, err := b.createTmp(name)
+	if err != nil {
+		return nil, err
+	}
+	return &pending{ctx: ctx, b: b, file: file, name: name, info: info}, nil
+}
+
+// createTmp makes a file in tmp.
+func (b *box) createTmp(name string) (*durable.File, error) {
+	b.paths.RLock()
+	defer b.paths.RUnlock()
+	path := b.tmpPath(name)
 	file, err := b.h.faults.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.mode)
 	if errors.Is(err, os.ErrNotExist) {
 		if b.vanished() {
@@ -33,10 +44,7 @@ func (m *Mailbox) Create(ctx context.Context, info mailbox.SaveInfo) (mailbox.Pe
 		}
 		file, err = b.h.faults.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.mode)
 	}
-	if err != nil {
-		return nil, b.wrap("saving to", err)
-	}
-	return &pending{ctx: ctx, b: b, file: file, name: name, info: info}, nil
+	return file, b.wrap("saving to", err)
 }
 
 // checkInfo refuses what the control files cannot hold.
@@ -87,6 +95,8 @@ func (p *pending) Abort() error {
 		return nil
 	}
 	p.done = true
+	p.b.paths.RLock()
+	defer p.b.paths.RUnlock()
 	err := p.file.Close()
 	if errors.Is(err, os.ErrClosed) { // Commit had come that far
 		err = nil

@@ -82,3 +82,84 @@ func TestCloseWhileRenaming(t *testing.T) {
 		}
 	}
 }
+
+// What is saved, delivered, read and expunged while a mailbox is renamed to and fro, and others come and go under the
+// name it had, is saved and read.
+func TestSaveAmongRenames(t *testing.T) {
+	h := openTree(t, newLocation(t), Options{})
+	m := openBox(t, h, "A")
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		names := []string{"A", "B"}
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			from, to := names[i%2], names[(i+1)%2]
+			err := h.Rename(t.Context(), from, to)
+			if err == nil {
+				err = h.Create(t.Context(), from)
+			}
+			if err == nil {
+				err = h.Delete(t.Context(), from)
+			}
+			if err != nil {
+				stopped <- err
+				return
+			}
+		}
+	}()
+	const messages = 300
+	left := messages
+	for i := range messages {
+		p, err := m.Create(t.Context(), mailbox.SaveInfo{NeedUID: true})
+		if err != nil {
+			t.Errorf("message %d: %v", i, err)
+			break
+		}
+		if _, err := p.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		uid, err := p.Commit(mailbox.Sizes{})
+		if err != nil {
+			t.Errorf("message %d: %v", i, err)
+			break
+		}
+		f, err := m.Open(t.Context(), uid)
+		if err != nil {
+			t.Errorf("reading message %d: %v", i, err)
+			break
+		}
+		f.Close()
+		if i%3 == 0 {
+			if err := m.Expunge(t.Context(), []mailbox.UID{uid}); err != nil {
+				t.Errorf("expunging message %d: %v", i, err)
+				break
+			}
+			left--
+			continue
+		}
+		if p, err = m.Create(t.Context(), mailbox.SaveInfo{}); err != nil {
+			t.Errorf("delivering beside message %d: %v", i, err)
+			break
+		}
+		if _, err := p.Commit(mailbox.Sizes{}); err != nil {
+			t.Errorf("delivering beside message %d: %v", i, err)
+			break
+		}
+		left++
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if n := len(resync(t, m)); n != left {
+		t.Errorf("%d messages, want %d", n, left)
+	}
+	if left := inTmp(t, m.b.tmpPath("")); len(left) != 0 {
+		t.Errorf("tmp holds %q", left)
+	}
+}
