@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -161,7 +162,9 @@ func (s *session) unselect(*call) error {
 	return nil
 }
 
-// closeCommand is CLOSE: expunge without telling, where the mailbox is not read-only.
+// closeCommand is CLOSE: expunge without telling, where the mailbox is not read-only. It has no
+// answer that leaves the mailbox selected (RFC 9051 section 6.4.1): what could not be expunged
+// is told beside it, as Dovecot does.
 func (s *session) closeCommand(c *call) error {
 	if err := s.dec.End(); err != nil {
 		return err
@@ -171,5 +174,8 @@ func (s *session) closeCommand(c *call) error {
 		err = s.expungeDeleted(nil)
 	}
 	s.closeBox()
-	return err
+	if err != nil && !errors.Is(err, mailbox.ErrNotFound) { // one that is gone has nothing left
+		s.writeStatus("*", s.statusOf(c, err))
+	}
+	return nil
 }
