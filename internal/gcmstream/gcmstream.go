@@ -18,6 +18,9 @@
 // and the tag of the message is Z ^ L*H ^ E(J0), with L its two total lengths. The tags
 // of the pieces are never given out, so using one nonce for all of them reveals nothing.
 //
+// Where the processor has the instructions for package gcmwide, that does the work instead: it
+// hashes without such detours, and the state is Y itself.
+//
 // The package is for AES with 12-byte nonces and 16-byte tags. Under GODEBUG=fips140=only
 // crypto/cipher refuses to make the piece hash, and New returns its error.
 package gcmstream
@@ -25,10 +28,10 @@ package gcmstream
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/subtle"
-	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"mailcrypt/internal/gcmwide"
 )
 
 // Sizes in octets. MaxSize is the longest message that the 32-bit block counter allows
@@ -36,7 +39,7 @@ import (
 const (
 	NonceSize = 12
 	TagSize   = 16
-	MaxSize   = 1<<36 - 32
+	MaxSize   = gcmwide.MaxSize
 )
 
 // ErrTooLong reports a message of more than MaxSize octets.
@@ -44,12 +47,15 @@ var ErrTooLong = errors.New("gcmstream: message is longer than one nonce allows"
 
 // GCM is one key and one nonce: one message. It is safe for concurrent use.
 type GCM struct {
+	nonce [NonceSize]byte
+	final element      // E(J0) of the message's nonce
+	wide  *gcmwide.Key // nil where it is not available
+
+	// The rest is for the standard library, and unset where wide is not nil.
 	block cipher.Block
 	aead  cipher.AEAD
-	nonce [NonceSize]byte
 	h     element // E(0)
 	mask  element // E(J) of the nonce for pieces, which is all zero
-	final element // E(J0) of the message's nonce
 }
 
 // New returns the state for one message. The key has 16, 24 or 32 octets, the nonce
@@ -58,6 +64,20 @@ func New(key, nonce []byte) (*GCM, error) {
 	if len(nonce) != NonceSize {
 		return nil, fmt.Errorf("gcmstream: nonce has %d octets, want %d", len(nonce), NonceSize)
 	}
+	if !gcmwide.Available() {
+		return newStandard(key, nonce)
+	}
+	wide, err := gcmwide.New(key)
+	if err != nil {
+		return nil, fmt.Errorf("gcmstream: %w", err)
+	}
+	g := &GCM{wide: wide, nonce: [NonceSize]byte(nonce)}
+	g.final = g.encrypt(g.counter(1))
+	return g, nil
+}
+
+// newStandard is New with the standard library.
+func newStandard(key, nonce []byte) (*GCM, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("gcmstream: %w", err)
@@ -74,19 +94,24 @@ func New(key, nonce []byte) (*GCM, error) {
 }
 
 // AEAD returns the same key as an ordinary AEAD, for messages that fit in memory.
-func (g *GCM) AEAD() cipher.AEAD { return g.aead }
+func (g *GCM) AEAD() cipher.AEAD {
+	if g.wide != nil {
+		return g.wide
+	}
+	return g.aead
+}
 
 func (g *GCM) encrypt(b [16]byte) element {
-	g.block.Encrypt(b[:], b[:])
+	if g.wide != nil {
+		g.wide.EncryptBlock(&b)
+	} else {
+		g.block.Encrypt(b[:], b[:])
+	}
 	return loadElement(b[:])
 }
 
 // counter is the counter block n of the message; J0 is 1, the text begins with 2.
-func (g *GCM) counter(n uint32) (b [16]byte) {
-	copy(b[:], g.nonce[:])
-	binary.BigEndian.PutUint32(b[NonceSize:], n)
-	return b
-}
+func (g *GCM) counter(n uint32) [16]byte { return gcmwide.Counter(g.nonce[:], n) }
 
 // XORKeyStreamAt encrypts or decrypts a part of the message that begins at octet off,
 // in place. Nothing is authenticated: verify the message first.
@@ -97,7 +122,7 @@ func (g *GCM) XORKeyStreamAt(b []byte, off int64) error {
 	// Below MaxSize the counter does not wrap, so that the carry of 128-bit CTR into
 	// the nonce, which GCM forbids, never happens.
 	iv := g.counter(uint32(off/16) + 2)
-	stream := cipher.NewCTR(g.block, iv[:])
+	stream := g.stream(iv)
 	if skip := off % 16; skip != 0 {
 		var pad [16]byte
 		stream.XORKeyStream(pad[:skip], pad[:skip])
@@ -106,74 +131,10 @@ func (g *GCM) XORKeyStreamAt(b []byte, off int64) error {
 	return nil
 }
 
-// A Verifier computes the tag of a message from its ciphertext alone. It is not safe
-// for concurrent use.
-type Verifier struct {
-	g    *GCM
-	hash ghash
-	aad  uint64
-	text uint64
-
-	blocks int     // of the last piece that Add took
-	power  element // H to that power: pieces are mostly equal
-}
-
-// NewVerifier begins the check of one message with the given additional data.
-func (g *GCM) NewVerifier(aad []byte) *Verifier {
-	v := &Verifier{g: g, hash: ghash{g: g}, aad: uint64(len(aad))}
-	for ; len(aad) >= 16; aad = aad[16:] {
-		v.hash.block(aad)
+// stream is CTR from a counter block on.
+func (g *GCM) stream(iv [16]byte) cipher.Stream {
+	if g.wide != nil {
+		return &wideStream{key: g.wide, counter: iv}
 	}
-	v.hash.partial = append(v.hash.buf[:0], aad...)
-	v.hash.pad()
-	return v
+	return cipher.NewCTR(g.block, iv[:])
 }
-
-// Update adds a piece of ciphertext of any length. The piece is changed during the
-// call and restored, so nobody else may use it meanwhile.
-func (v *Verifier) Update(ciphertext []byte) error {
-	if v.text += uint64(len(ciphertext)); v.text > MaxSize {
-		return ErrTooLong
-	}
-	v.hash.update(ciphertext)
-	return nil
-}
-
-// Sum returns the tag of all that was added. Nothing may be added afterwards.
-func (v *Verifier) Sum() (tag [TagSize]byte) {
-	v.hash.pad()
-	sum := v.hash.z.xor(lengths(v.aad, v.text).mul(v.g.h)).xor(v.g.final)
-	sum.store(tag[:])
-	return tag
-}
-
-// Verify reports in constant time whether tag is the message's. Nothing may be added
-// afterwards.
-func (v *Verifier) Verify(tag []byte) bool {
-	sum := v.Sum()
-	return subtle.ConstantTimeCompare(sum[:], tag) == 1
-}
-
-// A Sealer encrypts one message in pieces. It is not safe for concurrent use.
-type Sealer struct {
-	stream cipher.Stream
-	verify *Verifier
-}
-
-// NewSealer begins the one message that may be sealed with g.
-func (g *GCM) NewSealer(aad []byte) *Sealer {
-	iv := g.counter(2)
-	return &Sealer{stream: cipher.NewCTR(g.block, iv[:]), verify: g.NewVerifier(aad)}
-}
-
-// Seal encrypts the next piece, of any length, in place.
-func (s *Sealer) Seal(b []byte) error {
-	if s.verify.text+uint64(len(b)) > MaxSize {
-		return ErrTooLong
-	}
-	s.stream.XORKeyStream(b, b)
-	return s.verify.Update(b)
-}
-
-// Sum returns the tag. Nothing may be sealed afterwards.
-func (s *Sealer) Sum() [TagSize]byte { return s.verify.Sum() }

@@ -27,14 +27,37 @@ func reference(t testing.TB, key, nonce, text, aad []byte) (ciphertext, tag []by
 	return sealed[:len(text)], sealed[len(text):]
 }
 
+// makers are New's two ways; the second is the same where there is no other.
+var makers = []func(key, nonce []byte) (*GCM, error){newStandard, New}
+
+// eachWay runs a test with the standard library and with gcmwide.
+func eachWay(t *testing.T, key, nonce []byte, test func(t *testing.T, g *GCM)) {
+	for i, name := range []string{"standard", "best"} {
+		t.Run(name, func(t *testing.T) {
+			g, err := makers[i](key, nonce)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test(t, g)
+		})
+	}
+}
+
 // checkMessage seals and verifies text in pieces that end at cuts.
 func checkMessage(t testing.TB, key, nonce, text, aad []byte, cuts []int) {
 	t.Helper()
-	want, tag := reference(t, key, nonce, text, aad)
-	g, err := New(key, nonce)
-	if err != nil {
-		t.Fatal(err)
+	for _, make := range makers {
+		g, err := make(key, nonce)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkWay(t, g, key, nonce, text, aad, cuts)
 	}
+}
+
+func checkWay(t testing.TB, g *GCM, key, nonce, text, aad []byte, cuts []int) {
+	t.Helper()
+	want, tag := reference(t, key, nonce, text, aad)
 	sealer, verifier := g.NewSealer(aad), g.NewVerifier(aad)
 	got := bytes.Clone(text)
 	from := 0
@@ -105,10 +128,10 @@ func TestRandomCuts(t *testing.T) {
 func TestXORKeyStreamAt(t *testing.T) {
 	key, nonce, text := fill(1, 32), fill(2, NonceSize), fill(3, 5000)
 	ciphertext, _ := reference(t, key, nonce, text, nil)
-	g, err := New(key, nonce)
-	if err != nil {
-		t.Fatal(err)
-	}
+	eachWay(t, key, nonce, func(t *testing.T, g *GCM) { testXORKeyStreamAt(t, g, text, ciphertext) })
+}
+
+func testXORKeyStreamAt(t *testing.T, g *GCM, text, ciphertext []byte) {
 	for off := 0; off < 200; off++ {
 		for _, n := range []int{0, 1, 15, 16, 17, 100, 4000} {
 			b := bytes.Clone(ciphertext[off : off+n])
@@ -133,10 +156,10 @@ func TestXORKeyStreamAt(t *testing.T) {
 func TestVerifyRefuses(t *testing.T) {
 	key, nonce, aad, text := fill(1, 32), fill(2, NonceSize), fill(3, 16), fill(4, 333)
 	ciphertext, tag := reference(t, key, nonce, text, aad)
-	g, err := New(key, nonce)
-	if err != nil {
-		t.Fatal(err)
-	}
+	eachWay(t, key, nonce, func(t *testing.T, g *GCM) { testVerifyRefuses(t, g, ciphertext, tag, aad) })
+}
+
+func testVerifyRefuses(t *testing.T, g *GCM, ciphertext, tag, aad []byte) {
 	verify := func(aad, ciphertext, tag []byte) bool {
 		v := g.NewVerifier(aad)
 		before := bytes.Clone(ciphertext)
@@ -180,10 +203,10 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestTooLong(t *testing.T) {
-	g, err := New(make([]byte, 32), make([]byte, 12))
-	if err != nil {
-		t.Fatal(err)
-	}
+	eachWay(t, make([]byte, 32), make([]byte, 12), testTooLong)
+}
+
+func testTooLong(t *testing.T, g *GCM) {
 	s := g.NewSealer(nil)
 	s.verify.text = MaxSize - 1
 	if err := s.Seal(make([]byte, 2)); !errors.Is(err, ErrTooLong) {

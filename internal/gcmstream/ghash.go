@@ -1,10 +1,13 @@
 package gcmstream
 
+import "mailcrypt/internal/gcmwide"
+
 // minPiece is where one call of the AEAD becomes cheaper than software multiplication.
 // It must be at least two blocks, for chaining goes through the second.
 const minPiece = 32
 
-// ghash is a GHASH in progress, kept as z = Y*H (see the package documentation).
+// ghash is a GHASH in progress, kept as z = Y*H (see the package documentation), or as z = Y where
+// gcmwide does the work.
 type ghash struct {
 	g       *GCM
 	z       element
@@ -15,13 +18,21 @@ type ghash struct {
 	pieceLH  element
 }
 
-// block adds one block in software.
+// block adds one block, in software without gcmwide.
 func (h *ghash) block(b []byte) {
+	if h.g.wide != nil {
+		h.z.hash(h.g.wide, b[:16])
+		return
+	}
 	h.z = h.z.xor(loadElement(b).mul(h.g.h)).mul(h.g.h)
 }
 
 // piece adds at least two whole blocks. It changes b and restores it.
 func (h *ghash) piece(b []byte) {
+	if h.g.wide != nil {
+		h.z.hash(h.g.wide, b)
+		return
+	}
 	second := loadElement(b[16:32])
 	second.xor(h.z).store(b[16:32])
 	var buf [TagSize]byte
@@ -32,6 +43,14 @@ func (h *ghash) piece(b []byte) {
 		h.pieceLen, h.pieceLH = n, lengths(n, 0).mul(h.g.h)
 	}
 	h.z = loadElement(tag).xor(h.g.mask).xor(h.pieceLH)
+}
+
+// hash adds text and zeros up to a whole block to the state e.
+func (e *element) hash(key *gcmwide.Key, text []byte) {
+	var state gcmwide.Block
+	e.store(state[:])
+	key.Hash(&state, text)
+	*e = loadElement(state[:])
 }
 
 // zeroNonce is the nonce under which pieces are hashed; GCM.mask belongs to it.

@@ -2,8 +2,11 @@ package gcmstream
 
 import (
 	"crypto/cipher"
+	"crypto/subtle"
 	"errors"
 	"fmt"
+
+	"mailcrypt/internal/gcmwide"
 )
 
 // ErrPiece reports a piece of ciphertext that is not the one its Mark was made of.
@@ -19,26 +22,44 @@ func (v *Verifier) Add(m Mark, n int) error {
 	if v.text += uint64(n); v.text > MaxSize {
 		return ErrTooLong
 	}
-	if blocks := (n + 15) / 16; blocks != v.blocks {
+	// GHASH goes on with Y*H^blocks ^ Y'; without gcmwide both sides are multiplied by H.
+	blocks := (n + 15) / 16
+	if v.g.wide != nil {
+		if blocks != v.blocks {
+			v.blocks, v.wide = blocks, v.g.wide.Power(blocks)
+		}
+		v.hash.z = v.hash.z.times(&v.wide).xor(m.z)
+		return nil
+	}
+	if blocks != v.blocks {
 		v.blocks, v.power = blocks, v.g.h.pow(blocks)
 	}
-	// GHASH goes on with Y*H^blocks ^ Y', and both sides here are multiplied by H.
 	v.hash.z = v.hash.z.mul(v.power).xor(m.z)
 	return nil
 }
 
-// Pieces opens the pieces of a verified message, each checked and decrypted in one go by the
-// standard library's assembler. That wants each piece to be a message of its own: its counter
-// blocks are those of the piece if its first one, J, is the block before them. With a nonce
-// of 16 octets J is a hash of the nonce (NIST SP 800-38D section 7.1),
+// times is the product with a power of H.
+func (e element) times(p *gcmwide.Power) element {
+	var state gcmwide.Block
+	e.store(state[:])
+	p.Multiply(&state)
+	return loadElement(state[:])
+}
+
+// Pieces opens the pieces of a verified message, each checked and decrypted in one go. Package
+// gcmwide does that as it is asked. The standard library's assembler wants each piece to be a
+// message of its own: its counter blocks are those of the piece if its first one, J, is the
+// block before them. With a nonce of 16 octets J is a hash of the nonce (NIST SP 800-38D section 7.1),
 //
 //	J = (N*H ^ L)*H     with L the block that holds the nonce's bit length
 //
 // which is solved for N with the inverse of H. The tag comes from the mark, and is told to
 // nobody. Nothing is ever sealed under these nonces. Pieces is safe for concurrent use.
 type Pieces struct {
-	g       *GCM
-	wide    cipher.AEAD // takes nonces of 16 octets
+	g *GCM
+
+	// The rest is for the standard library.
+	long    cipher.AEAD // takes nonces of 16 octets
 	inverse element     // 1/H
 
 	size           uint64  // of all pieces but the last
@@ -48,7 +69,10 @@ type Pieces struct {
 // Pieces prepares hashing and opening pieces of so many octets, of which the last may have
 // fewer. The error is that of a hash key of zero, which one key of 2^128 has.
 func (g *GCM) Pieces(size int) (*Pieces, error) {
-	wide, err := cipher.NewGCMWithNonceSize(g.block, 16)
+	if g.wide != nil {
+		return &Pieces{g: g}, nil
+	}
+	long, err := cipher.NewGCMWithNonceSize(g.block, 16)
 	if err != nil {
 		return nil, fmt.Errorf("gcmstream: %w", err)
 	}
@@ -56,11 +80,15 @@ func (g *GCM) Pieces(size int) (*Pieces, error) {
 		return nil, errors.New("gcmstream: the hash key is zero")
 	}
 	n := uint64(size)
-	return &Pieces{g, wide, g.h.inverse(), n, lengths(n, 0).mul(g.h), lengths(0, n).mul(g.h)}, nil
+	return &Pieces{g, long, g.h.inverse(), n, lengths(n, 0).mul(g.h), lengths(0, n).mul(g.h)}, nil
 }
 
 // Mark hashes a piece of ciphertext. Pieces may be hashed in any order and at the same time.
-func (p *Pieces) Mark(piece []byte) Mark {
+func (p *Pieces) Mark(piece []byte) (m Mark) {
+	if p.g.wide != nil {
+		m.z.hash(p.g.wide, piece)
+		return m
+	}
 	var buf [TagSize]byte
 	tag := p.g.aead.Seal(buf[:0], zeroNonce[:], nil, piece)
 	closing := p.asData
@@ -77,6 +105,9 @@ func (p *Pieces) Open(b []byte, off int64, m Mark) error {
 	if off < 0 || off%16 != 0 || off > MaxSize-int64(n) {
 		return ErrTooLong
 	}
+	if p.g.wide != nil {
+		return p.openWide(b, off, m)
+	}
 	j := p.g.counter(uint32(off/16) + 1)
 	var nonce [16]byte
 	loadElement(j[:]).mul(p.inverse).xor(lengths(0, 16)).mul(p.inverse).store(nonce[:])
@@ -85,9 +116,24 @@ func (p *Pieces) Open(b []byte, off int64, m Mark) error {
 		closing = lengths(0, uint64(n)).mul(p.g.h)
 	}
 	m.z.xor(closing).xor(p.g.encrypt(j)).store(b[n:])
-	_, err := p.wide.Open(b[:0], nonce[:], b, nil)
+	_, err := p.long.Open(b[:0], nonce[:], b, nil)
 	clear(b[n:])
 	if err != nil {
+		clear(b)
+		return ErrPiece
+	}
+	return nil
+}
+
+// openWide is Open with gcmwide: the piece's hash, from a state of zero, is the mark.
+func (p *Pieces) openWide(b []byte, off int64, m Mark) error {
+	text := b[:len(b)-TagSize]
+	counter := p.g.counter(uint32(off/16) + 2)
+	var state, want gcmwide.Block
+	p.g.wide.Decrypt(&counter, &state, text, text)
+	m.z.store(want[:])
+	clear(b[len(text):])
+	if subtle.ConstantTimeCompare(state[:], want[:]) != 1 {
 		clear(b)
 		return ErrPiece
 	}

@@ -26,40 +26,40 @@ func TestInverse(t *testing.T) {
 func TestPieces(t *testing.T) {
 	for _, keyLen := range []int{16, 24, 32} {
 		key, nonce, aad := fill(1, keyLen), fill(2, NonceSize), fill(3, 16)
-		g, err := New(key, nonce)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, size := range []int{0, 1, 15, 16, 17, 31, 32, 100, 1000, 4096, 65536, 200_001} {
-			for _, piece := range []int{16, 32, 48, 4096, 65536} {
-				if size/piece > 200 {
-					continue
-				}
-				p, err := g.Pieces(piece)
-				if err != nil {
+		eachWay(t, key, nonce, func(t *testing.T, g *GCM) { testPieces(t, g, key, nonce, aad) })
+	}
+}
+
+func testPieces(t *testing.T, g *GCM, key, nonce, aad []byte) {
+	for _, size := range []int{0, 1, 15, 16, 17, 31, 32, 100, 1000, 4096, 65536, 200_001} {
+		for _, piece := range []int{16, 32, 48, 4096, 65536} {
+			if size/piece > 200 {
+				continue
+			}
+			p, err := g.Pieces(piece)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := fill(uint64(size), size)
+			ciphertext, tag := reference(t, key, nonce, text, aad)
+			v := g.NewVerifier(aad)
+			var marks []Mark
+			for at := 0; at < size; at += piece {
+				b := ciphertext[at:min(at+piece, size)]
+				marks = append(marks, p.Mark(b))
+				if err := v.Add(marks[len(marks)-1], len(b)); err != nil {
 					t.Fatal(err)
 				}
-				text := fill(uint64(size), size)
-				ciphertext, tag := reference(t, key, nonce, text, aad)
-				v := g.NewVerifier(aad)
-				var marks []Mark
-				for at := 0; at < size; at += piece {
-					b := ciphertext[at:min(at+piece, size)]
-					marks = append(marks, p.Mark(b))
-					if err := v.Add(marks[len(marks)-1], len(b)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if !v.Verify(tag) {
-					t.Fatalf("%d octets in pieces of %d: the right tag is refused", size, piece)
-				}
-				for i := len(marks) - 1; i >= 0; i-- {
-					at := i * piece
-					want := text[at:min(at+piece, size)]
-					b := append(bytes.Clone(ciphertext[at:at+len(want)]), fill(9, TagSize)...)
-					if err := p.Open(b, int64(at), marks[i]); err != nil || !bytes.Equal(b[:len(want)], want) {
-						t.Fatalf("%d octets, piece %d of %d: %v", size, i, piece, err)
-					}
+			}
+			if !v.Verify(tag) {
+				t.Fatalf("%d octets in pieces of %d: the right tag is refused", size, piece)
+			}
+			for i := len(marks) - 1; i >= 0; i-- {
+				at := i * piece
+				want := text[at:min(at+piece, size)]
+				b := append(bytes.Clone(ciphertext[at:at+len(want)]), fill(9, TagSize)...)
+				if err := p.Open(b, int64(at), marks[i]); err != nil || !bytes.Equal(b[:len(want)], want) {
+					t.Fatalf("%d octets, piece %d of %d: %v", size, i, piece, err)
 				}
 			}
 		}
@@ -68,15 +68,15 @@ func TestPieces(t *testing.T) {
 
 func TestPiecesRefuse(t *testing.T) {
 	key, nonce := fill(1, 32), fill(2, NonceSize)
-	g, err := New(key, nonce)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ciphertext, _ := reference(t, key, nonce, fill(4, 333), nil)
+	eachWay(t, key, nonce, func(t *testing.T, g *GCM) { testPiecesRefuse(t, g, ciphertext) })
+}
+
+func testPiecesRefuse(t *testing.T, g *GCM, ciphertext []byte) {
 	p, err := g.Pieces(64 << 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ciphertext, _ := reference(t, key, nonce, fill(4, 333), nil)
 	m := p.Mark(ciphertext)
 	room := make([]byte, TagSize)
 	for i := range ciphertext {
@@ -106,10 +106,10 @@ func TestPiecesRefuse(t *testing.T) {
 
 // TestPiecesFar opens a piece where the counter needs all its octets.
 func TestPiecesFar(t *testing.T) {
-	g, err := New(fill(1, 32), fill(2, NonceSize))
-	if err != nil {
-		t.Fatal(err)
-	}
+	eachWay(t, fill(1, 32), fill(2, NonceSize), testPiecesFar)
+}
+
+func testPiecesFar(t *testing.T, g *GCM) {
 	p, err := g.Pieces(64 << 10)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +117,11 @@ func TestPiecesFar(t *testing.T) {
 	for _, off := range []int64{255 * 16, 256 * 16, 1 << 24, 1 << 32, MaxSize - 4096 - MaxSize%16} {
 		text := fill(uint64(off), 4000)
 		b := append(bytes.Clone(text), make([]byte, TagSize)...)
-		if err := g.XORKeyStreamAt(b[:4000], off); err != nil {
+		standard, err := newStandard(fill(1, 32), fill(2, NonceSize))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := standard.XORKeyStreamAt(b[:4000], off); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.Open(b, off, p.Mark(b[:4000])); err != nil || !bytes.Equal(b[:4000], text) {
