@@ -28,7 +28,7 @@ type aheadLimits struct {
 }
 
 func newAheadLimits() *aheadLimits {
-	return &aheadLimits{readers: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	return &aheadLimits{readers: make(chan struct{}, min(runtime.GOMAXPROCS(0), runtime.NumCPU()))}
 }
 
 // reserve takes n octets of what all sessions may hold. They are given back by release.

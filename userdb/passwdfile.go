@@ -64,7 +64,7 @@ func OpenPasswdFile(path string, o Options) (*PasswdFile, error) {
 		o.KeyFormat = "%u"
 	}
 	if o.MaxHashing <= 0 {
-		o.MaxHashing = runtime.GOMAXPROCS(0)
+		o.MaxHashing = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
