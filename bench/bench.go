@@ -72,6 +72,7 @@ func newBench(ctx context.Context, o options, out, log io.Writer) (_ *bench, err
 	if err := os.Chmod(b.dir, 0o755); err != nil { // the mail user passes through
 		return nil, err
 	}
+	layApart(b.dir)
 	if b.roots, err = makeCertificate(b.dir); err != nil {
 		return nil, err
 	}
