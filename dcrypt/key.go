@@ -32,6 +32,7 @@ type PublicKey struct {
 	id    KeyID
 	oldID KeyID
 	hot   hotKey
+	ahead aheadSlot
 }
 
 // newPublic takes a point that decodePoint or private returned.

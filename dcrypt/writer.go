@@ -1,7 +1,6 @@
 package dcrypt
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -49,6 +48,7 @@ type Writer struct {
 	kd   []byte // key data, which seal refers to
 	seal sealer
 	made chan making    // nil unless Prepare was called and the header is not in buf
+	more bool           // the key is one that is used again and again
 	buf  *[bufSize]byte // nil before the first octet and after Close
 	from int            // where the header begins in buf, or headRoom
 	n    int            // octets of plaintext in buf
@@ -118,34 +118,6 @@ func (h *Header) chooseSuite(cipher, digest string) (err error) {
 	}
 	h.Cipher, h.Digest = h.cipher.name, h.digest.name
 	return nil
-}
-
-// A making is what a header is made of by Prepare.
-type making struct {
-	head, kd []byte
-	err      error
-}
-
-// errPrepare reports a header whose making panicked, in a goroutine of its own.
-var errPrepare = errors.New("internal error: panic in making the header")
-
-// Prepare begins to make the header, which is most of the work of a short stream, while the
-// caller does something else: what goes wrong is an error of a later Write, or of Close. It
-// is called before the first Write, or not at all. Close waits for its end.
-func (w *Writer) Prepare() {
-	if w.made != nil || w.buf != nil || w.err != nil {
-		return
-	}
-	made := make(chan making, 1)
-	w.made = made
-	go func() {
-		m := making{err: errPrepare}
-		defer func() {
-			_ = recover()
-			made <- m
-		}()
-		m.head, m.kd, m.err = w.head.seal(w.to)
-	}()
 }
 
 // begin makes the header, or waits for it, and puts it before the text.
@@ -240,6 +212,9 @@ func (w *Writer) Close() error {
 	}
 	clear(w.kd)
 	err := w.err
+	if err == nil && w.more {
+		w.to.ahead.begin(w.head, w.to)
+	}
 	if err == nil {
 		w.err = fmt.Errorf("dcrypt: writing a stream: %w", fs.ErrClosed)
 	}
