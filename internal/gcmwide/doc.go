@@ -2,7 +2,7 @@
 // that work on four blocks at once: VAES and VPCLMULQDQ on the 512-bit registers of AVX-512.
 //
 // It exists for speed alone. The standard library's assembler works on one block an instruction;
-// this has some three times its speed, and gives out the parts (the hash, the key stream, both
+// this has more than twice its speed, and gives out the parts (the hash, the key stream, both
 // at once) of which package gcmstream puts messages in pieces together. New refuses where the
 // instructions are missing, with the build tag purego, and where crypto/fips140 is enabled:
 // there callers use crypto/cipher. What it computes is checked against that.

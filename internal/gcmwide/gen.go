@@ -12,7 +12,9 @@
 //	z12     the state of GHASH, in its lowest lane
 //	z13 z14 free
 //	z15     the next four counters
-//	z16-z29 the round keys but the last, each four times; z30 the last
+//	z16-z28 the round keys, each four times, but for the 14th, for which there is no room
+//	z29     four powers of H
+//	z30     the last round key
 //	z31     the shuffle that turns the octets of four blocks around
 package main
 
@@ -30,8 +32,8 @@ type list []string
 
 func (l *list) add(format string, args ...any) { *l = append(*l, fmt.Sprintf("\t"+format, args...)) }
 
-// product multiplies the four blocks in z11 by four powers, lane by lane, and adds the three
-// parts of the products to the sums, or begins the sums.
+// product multiplies the four blocks in z11 by four powers in a register, lane by lane, and adds
+// the three parts of the products to the sums, or begins the sums.
 func (l *list) product(powers string, first bool) {
 	if first {
 		l.add("VPCLMULQDQ $0x00, %s, Z11, Z8", powers)
@@ -82,7 +84,8 @@ func hash(pointer string) (l list) {
 		if j == 0 {
 			l.add("VPXORQ Z12, Z11, Z11")
 		}
-		l.product(fmt.Sprintf("Key_powers+%d(AX)", 64*j), i == 0)
+		l.add("VMOVDQU64 Key_powers+%d(AX), Z29", 64*j)
+		l.product("Z29", i == 0)
 	}
 	l.reduce()
 	l.fold()
@@ -103,8 +106,13 @@ func keyStream(n int) (l list) {
 }
 
 func (l *list) round(round, n int) {
+	key := 16 + round
+	if round == 13 {
+		key = 13
+		l.add("VBROADCASTI32X4 Key_schedule+%d(AX), Z13", 16*round)
+	}
 	for j := range n {
-		l.add("VAESENC Z%d, Z%d, Z%d", 16+round, j, j)
+		l.add("VAESENC Z%d, Z%d, Z%d", key, j, j)
 	}
 }
 
@@ -127,7 +135,7 @@ func lastRounds(label string, n int) (l list) {
 // keys loads what encryption needs: AX is the key, BX the counter block.
 func keys() (l list) {
 	l.add("MOVQ Key_rounds(AX), DX")
-	for i := range 14 {
+	for i := range 13 {
 		l.add("VBROADCASTI32X4 Key_schedule+%d(AX), Z%d", 16*i, 16+i)
 	}
 	l.add("MOVQ DX, CX")
@@ -233,7 +241,8 @@ TEXT ·ctr(SB), NOSPLIT, $0-40`,
 
 func (w *writer) ghash() {
 	var block list
-	block.product("(R12)", false)
+	block.add("VMOVDQU64 (R12), Z29")
+	block.product("Z29", false)
 	var end list
 	end.reduce()
 	end.fold()
