@@ -11,12 +11,22 @@ import (
 	"mailcrypt/internal/bufpool"
 )
 
-// Streams up to smallStream are decrypted in memory when they are opened, where there is memory
-// for it; larger ones in chunks of chunkSize when they are read.
+// Streams up to smallStream, or largestStream for some ciphers, are decrypted in memory when they
+// are opened, where there is memory for it; larger ones in chunks of chunkSize when they are read.
 const (
-	smallStream = bufpool.Max
-	chunkSize   = 128 << 10
+	smallStream   = bufpool.Medium
+	largestStream = bufpool.Max
+	chunkSize     = 128 << 10
 )
+
+// inMemory is up to which size streams of this cipher are best decrypted in one piece. What an
+// AEAD opens in chunks is read and gone over twice.
+func (c *cipherInfo) inMemory() int64 {
+	if c.aead() {
+		return largestStream
+	}
+	return smallStream
+}
 
 // A Reader is one decrypted stream. ReadAt and Size may be called concurrently.
 type Reader struct {
@@ -35,23 +45,24 @@ type Reader struct {
 //
 // On return the tag or MAC of the whole stream has been checked; a version 1 stream,
 // and one that says it has no integrity, cannot be checked. Streams up to 1 MiB, and up to 4
-// while not too many of them are open, are read once, and r is not needed any more: Memory is
-// their text. A larger one is read twice, the first time by several goroutines at once: r must
-// stay usable until Close and is then read in chunks of at least 64 KiB. Should its bytes
-// change after Open, reading what changed fails with ErrAuth. Memory is bounded: the size of a small stream, some 400 KiB and 1/4096 of the
-// size (never above 2 MiB) for a large one.
+// (up to 32 under an AEAD) while not too many of them are open, are read once, and r is not
+// needed any more: Memory is their text. A larger one is read twice, the first time by several
+// goroutines at once: r must stay usable until Close and is then read in chunks of at least 128
+// KiB. Should its bytes change after Open, reading what changed fails with ErrAuth.
+// Memory is bounded: the size of a small stream, some 400 KiB and 1/4096 of the size (never
+// above 2 MiB) for a large one.
 //
 // Errors are *FormatError and *UnsupportedError, wrap ErrNoKey, ErrKeyID, ErrAuth or
 // ErrTruncated, or come from r or keys. The caller closes the Reader, not before its
 // last use; r stays the caller's.
 func Open(r io.ReaderAt, size int64, keys KeyFinder) (*Reader, error) {
-	return open(r, size, keys, smallStream)
+	return open(r, size, keys, largestStream)
 }
 
-// open is Open with a bound of its own for what is small.
-func open(r io.ReaderAt, size int64, keys KeyFinder, small int64) (*Reader, error) {
+// open is Open with a bound of its own for what is decrypted in memory.
+func open(r io.ReaderAt, size int64, keys KeyFinder, largest int64) (*Reader, error) {
 	keeper, _ := keys.(KeyDataKeeper)
-	o, err := begin(r, size, small)
+	o, err := begin(r, size, largest)
 	if err != nil {
 		return nil, err
 	}
@@ -90,17 +101,17 @@ type opening struct {
 	header *Header
 	src    io.ReaderAt
 	text   int64           // octets of ciphertext
-	small  *bufpool.Buffer // the whole stream
+	small  *bufpool.Buffer // the whole stream, or nil
 }
 
-func begin(r io.ReaderAt, size, small int64) (_ *opening, err error) {
+func begin(r io.ReaderAt, size, largest int64) (_ *opening, err error) {
 	o := &opening{src: r}
 	defer func() {
 		if err != nil {
 			o.free()
 		}
 	}()
-	if size <= small {
+	if size <= min(smallStream, largest) { // whatever the cipher
 		o.small = bufpool.Get(int(max(size, 0)))
 	}
 	if o.small != nil {
@@ -115,8 +126,16 @@ func begin(r io.ReaderAt, size, small int64) (_ *opening, err error) {
 		if err != nil {
 			return nil, err
 		}
-	} else if o.header, err = ReadHeader(r, size); err != nil {
-		return nil, err
+	} else {
+		if o.header, err = ReadHeader(r, size); err != nil {
+			return nil, err
+		}
+		if size > smallStream && size <= min(o.header.cipher.inMemory(), largest) {
+			o.small = bufpool.Get(int(size))
+			if err := o.read(r); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if o.text = size - o.header.Size - int64(o.header.trailer()); o.text < 0 {
 		return nil, ErrTruncated

@@ -357,10 +357,11 @@ func TestChangeAfterOpen(t *testing.T) {
 	}
 }
 
-// TestMemoryIsBounded counts all that is allocated while a large stream passes.
+// TestMemoryIsBounded counts all that is allocated while a stream passes that is too large to be
+// in memory.
 func TestMemoryIsBounded(t *testing.T) {
 	k := testKeys()[Prime256v1]
-	const size = 24 << 20
+	const size = 34 << 20
 	for _, c := range []string{"aes-256-gcm", "chacha20-poly1305", "aes-256-cbc"} {
 		stream := encrypt(t, k.Public(), WriterOptions{Cipher: c}, make([]byte, size), size)
 		var before, after runtime.MemStats

@@ -266,7 +266,7 @@ func TestAgreementIsSymmetric(t *testing.T) {
 
 func TestReadErrorsPassThrough(t *testing.T) {
 	boom := errors.New("input/output error")
-	for _, size := range []int64{100, smallStream, smallStream + 1} {
+	for _, size := range []int64{100, smallStream, smallStream + 1, largestStream, largestStream + 1} {
 		if _, err := Open(errReaderAt{boom}, size, nil); !errors.Is(err, boom) {
 			t.Errorf("size %d: %v, want %v", size, err, boom)
 		}

@@ -130,7 +130,7 @@ func (m *Message) inMemory() bool {
 // expand turns a text that is in memory, in one pass. It returns false where it is too large,
 // or not in memory.
 func (m *Message) expand(text []byte) bool {
-	if text == nil {
+	if text == nil || len(text) > smallSize {
 		return false
 	}
 	var count crlf.Counter

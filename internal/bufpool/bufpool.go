@@ -15,23 +15,57 @@ import (
 const (
 	// Small is up to how many octets there is always a buffer.
 	Small = 1 << 20
-	// Max is the largest buffer: of an encrypted message of 4 MiB, with what is around it.
-	Max = 4<<20 + 64<<10
-	// maxLarge is how many octets the buffers above Small have together in this process:
-	// those who find none work in small pieces. So memory stays bounded however many large
-	// messages are being read.
+	// Medium is of an encrypted message of 4 MiB, with what is around it.
+	Medium = 4<<20 + around
+	// Max is the largest buffer: of an encrypted message of 32 MiB, with what is around it.
+	Max = 32<<20 + around
+
+	around = 64 << 10
+	// maxLarge is how many octets the buffers above Small have together in this process, and
+	// maxHuge, of these, those above Medium: who finds none works in small pieces. So memory
+	// stays bounded however many large messages are being read, and the few largest leave half
+	// of it to the others.
 	maxLarge = 64 << 20
+	maxHuge  = maxLarge/2 + around
 )
 
 // minShift is the binary logarithm of the smallest buffer.
 const minShift = 12
 
-// classes are pools of buffers of one size each: four sizes for each power of two, so that at
-// most a fifth of a buffer is unused.
-var classes [4 * 12]sync.Pool
+// mediumClass is the size of the buffers that Medium octets get.
+const mediumClass = 5 << 20
 
-// large is how many octets of buffers above Small are lent.
-var large atomic.Int64
+// classes are pools of buffers of one size each: four sizes for each power of two, so that at
+// most a fifth of a buffer is unused. None is larger than Max.
+var classes [4 * 14]sync.Pool
+
+// large and huge are how many octets of buffers above Small and above Medium are lent.
+var large, huge atomic.Int64
+
+// reserve counts a buffer of size octets as lent, if there is room for it.
+func reserve(size int) bool {
+	n := int64(size)
+	if size > Small && large.Add(n) > maxLarge {
+		large.Add(-n)
+		return false
+	}
+	if size > mediumClass && huge.Add(n) > maxHuge {
+		huge.Add(-n)
+		large.Add(-n)
+		return false
+	}
+	return true
+}
+
+func release(size int) {
+	n := int64(size)
+	if size > Small {
+		large.Add(-n)
+	}
+	if size > mediumClass {
+		huge.Add(-n)
+	}
+}
 
 // A Buffer is memory that was lent. B may be cut and changed, but not grown above the length
 // that was asked for.
@@ -51,18 +85,17 @@ func class(n int) (c, size int) {
 	shift := bits.Len(uint(n-1)) - 1 // 1<<shift < n <= 2<<shift
 	quarter := 1 << (shift - 2)
 	k := (n - 1<<shift + quarter - 1) / quarter // 1 to 4
-	return 4*(shift-minShift) + k, 1<<shift + k*quarter
+	return 4*(shift-minShift) + k, min(1<<shift+k*quarter, Max)
 }
 
 // Get lends n octets of unknown contents, or nil where n is above Max, or above Small while too
-// many such buffers are lent. The caller frees it.
+// many such buffers are lent, or too many above Medium. The caller frees it.
 func Get(n int) *Buffer {
 	if n < 0 || n > Max {
 		return nil
 	}
 	c, size := class(n)
-	if size > Small && large.Add(int64(size)) > maxLarge {
-		large.Add(-int64(size))
+	if !reserve(size) {
 		return nil
 	}
 	b, _ := classes[c].Get().(*Buffer)
@@ -93,8 +126,6 @@ func (b *Buffer) Free() {
 	}
 	b.B = nil
 	clear(b.whole[:b.used])
-	if len(b.whole) > Small {
-		large.Add(-int64(len(b.whole)))
-	}
+	release(len(b.whole))
 	classes[b.class].Put(b)
 }

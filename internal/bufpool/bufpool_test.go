@@ -6,7 +6,7 @@ import (
 )
 
 func TestSizes(t *testing.T) {
-	for _, n := range []int{0, 1, 4095, 4096, 4097, 5120, 5121, 8192, 8193, 65536, 100_000, Small, Small + 1, 4 << 20, Max - 1, Max} {
+	for _, n := range []int{0, 1, 4095, 4096, 4097, 5120, 5121, 8192, 8193, 65536, 100_000, Small, Small + 1, 4 << 20, Medium, 5 << 20, 5<<20 + 1, 32 << 20, 32<<20 + 1, Max - 1, Max} {
 		c, size := class(n)
 		if size < n || n > 4096 && (size-n)*4 > n {
 			t.Errorf("%d octets get %d", n, size)
@@ -74,9 +74,41 @@ func TestLargeAreBounded(t *testing.T) {
 	if left := large.Load(); left != 0 {
 		t.Errorf("%d octets of large buffers are still counted", left)
 	}
+	if size := func() int { _, size := class(Medium); return size }(); size != mediumClass {
+		t.Errorf("Medium is of the class of %d octets, want %d", size, mediumClass)
+	}
 	again := Get(Max)
 	if again == nil {
 		t.Fatal("no large buffer after all were freed")
 	}
 	again.Free()
+}
+
+// TestHugeLeaveHalf lends as many of the largest as there are: half is left to those below.
+func TestHugeLeaveHalf(t *testing.T) {
+	for _, size := range []int{5<<20 + 1, 10 << 20, 16 << 20, Max} {
+		var lent []*Buffer
+		total := 0
+		for b := Get(size); b != nil; b = Get(size) {
+			if lent, total = append(lent, b), total+len(b.whole); total > maxHuge {
+				t.Fatalf("more is lent than there should be: %d octets in buffers of %d", total, size)
+			}
+		}
+		if total+len(lent[0].whole) <= maxHuge {
+			t.Errorf("%d buffers of %d octets are all there is", len(lent), size)
+		}
+		for range (maxLarge - maxHuge) / mediumClass {
+			b := Get(Medium)
+			if b == nil {
+				t.Fatalf("no buffer of 4 MiB while %d octets are lent to larger ones", total)
+			}
+			lent = append(lent, b)
+		}
+		for _, b := range lent {
+			b.Free()
+		}
+		if large.Load() != 0 || huge.Load() != 0 {
+			t.Errorf("%d and %d octets are still counted", large.Load(), huge.Load())
+		}
+	}
 }
