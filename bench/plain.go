@@ -4,7 +4,7 @@ package main
 func (b *bench) plain() (list []work) {
 	subjects := []subject{b.subject(b.ours, inClear), b.subject(b.ours, sealed)}
 	subjects[0].label, subjects[1].label = "in clear", "encrypted"
-	w := b.saveWork("lmtp", "64k", 1, b.n(200), 64<<10, subjects)
+	w := b.saveWork("lmtp", "64k", 1, b.n(1000), 64<<10, subjects)
 	w.name = "encryption/lmtp/64k"
 	list = append(list, w)
 	count := b.n(500)
