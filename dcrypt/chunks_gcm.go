@@ -3,9 +3,6 @@ package dcrypt
 import (
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"mailcrypt/internal/gcmstream"
 )
@@ -19,12 +16,6 @@ type gcmPasses struct {
 	pieces *gcmstream.Pieces
 }
 
-// hashers is by how many goroutines a stream is hashed: memory is no faster than for some.
-const hashers = 4
-
-// hashChunks is how many chunks a goroutine must have to be worth its start.
-const hashChunks = 8
-
 func (p *gcmPasses) verify(c *chunks) error {
 	if c.size > gcmstream.MaxSize {
 		return errTooLong(gcmstream.ErrTooLong)
@@ -37,15 +28,20 @@ func (p *gcmPasses) verify(c *chunks) error {
 	if err := p.hash(c); err != nil {
 		return err
 	}
-	v := p.g.NewVerifier(p.aad)
-	for i, m := range p.marks {
-		if err := v.Add(m, int(c.length(int64(i)))); err != nil {
-			return errTooLong(err)
-		}
-	}
 	trailer, err := c.trailer()
 	if err != nil {
 		return err
+	}
+	return p.verifyMarks(p.marks, c.length, trailer)
+}
+
+// verifyMarks compares the tag that the marks of all pieces of a stream make.
+func (b *gcmBody) verifyMarks(marks []gcmstream.Mark, length func(i int64) int64, trailer []byte) error {
+	v := b.g.NewVerifier(b.aad)
+	for i, m := range marks {
+		if err := v.Add(m, int(length(int64(i)))); err != nil {
+			return errTooLong(err)
+		}
 	}
 	if !v.Verify(trailer) {
 		return ErrAuth
@@ -55,38 +51,16 @@ func (p *gcmPasses) verify(c *chunks) error {
 
 // hash makes the marks.
 func (p *gcmPasses) hash(c *chunks) error {
-	var next atomic.Int64
-	var failed atomic.Bool
-	work := func() error {
+	return share(c.count(), func() (work func(int64) error, end func()) {
 		lent := c.buffer()
-		defer lent.Free()
-		for !failed.Load() {
-			i := next.Add(1) - 1
-			if i >= c.count() {
-				break
-			}
+		return func(i int64) error {
 			b, err := c.ciphertext(i, lent.B)
-			if err != nil {
-				failed.Store(true)
-				return err
+			if err == nil {
+				p.marks[i] = p.pieces.Mark(b)
 			}
-			p.marks[i] = p.pieces.Mark(b)
-		}
-		return nil
-	}
-	var others sync.WaitGroup
-	errs := make([]error, min(int64(hashers), int64(runtime.GOMAXPROCS(0)), c.count()/hashChunks+1))
-	for k := range errs[1:] {
-		others.Go(func() { errs[k+1] = work() })
-	}
-	errs[0] = work()
-	others.Wait()
-	for _, err := range errs {
-		if err != nil {
 			return err
-		}
-	}
-	return nil
+		}, lent.Free
+	})
 }
 
 func (p *gcmPasses) decrypt(c *chunks, i int64, b []byte) error {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestWhatIsInMemory opens streams above smallStream until there is no memory for them: the next
+// TestWhatIsInMemory opens streams above 4 MiB until there is no memory for them: the next
 // are read in chunks, and give the same text.
 func TestWhatIsInMemory(t *testing.T) {
 	k := testKeys()[Prime256v1]

@@ -73,11 +73,7 @@ func open(r io.ReaderAt, size int64, keys KeyFinder, largest int64) (*Reader, er
 			if !errors.Is(err, ErrAuth) {
 				return rd, err
 			}
-			// Either the message is damaged or what was kept was not its key data. A
-			// failed tag has wiped the buffer.
-			if err := o.read(r); err != nil {
-				return nil, err
-			}
+			// Either the message is damaged or what was kept was not its key data.
 		}
 	}
 	kd, id, err := o.header.findKeyData(keys)
@@ -96,12 +92,13 @@ func open(r io.ReaderAt, size int64, keys KeyFinder, largest int64) (*Reader, er
 	return rd, err
 }
 
-// An opening is a stream whose header was read, and the whole of it where it is small.
+// An opening is a stream whose header was read.
 type opening struct {
 	header *Header
 	src    io.ReaderAt
 	text   int64           // octets of ciphertext
-	small  *bufpool.Buffer // the whole stream, or nil
+	small  *bufpool.Buffer // memory for the whole stream, or nil
+	loaded bool            // and whether the stream is there
 }
 
 func begin(r io.ReaderAt, size, largest int64) (_ *opening, err error) {
@@ -111,11 +108,11 @@ func begin(r io.ReaderAt, size, largest int64) (_ *opening, err error) {
 			o.free()
 		}
 	}()
-	if size <= min(smallStream, largest) { // whatever the cipher
+	if size <= min(bufpool.Small, largest) { // whatever the cipher
 		o.small = bufpool.Get(int(max(size, 0)))
 	}
 	if o.small != nil {
-		if err := o.read(r); err != nil {
+		if err := o.load(); err != nil {
 			return nil, err
 		}
 		n, err := headerLen(o.small.B, size)
@@ -130,11 +127,8 @@ func begin(r io.ReaderAt, size, largest int64) (_ *opening, err error) {
 		if o.header, err = ReadHeader(r, size); err != nil {
 			return nil, err
 		}
-		if size > smallStream && size <= min(o.header.cipher.inMemory(), largest) {
+		if size <= min(o.header.cipher.inMemory(), largest) {
 			o.small = bufpool.Get(int(size))
-			if err := o.read(r); err != nil {
-				return nil, err
-			}
 		}
 	}
 	if o.text = size - o.header.Size - int64(o.header.trailer()); o.text < 0 {
@@ -143,19 +137,20 @@ func begin(r io.ReaderAt, size, largest int64) (_ *opening, err error) {
 	return o, nil
 }
 
-// read reads the whole of a small stream.
-func (o *opening) read(r io.ReaderAt) error {
-	if o.small == nil {
+// load reads the whole of a stream that is to be in memory, unless that was done.
+func (o *opening) load() error {
+	if o.loaded {
 		return nil
 	}
 	// In pieces: a large copy at once goes past the processor's caches, and what is read is
 	// wanted in them.
 	const piece = 256 << 10
 	for at := 0; at < len(o.small.B); at += piece {
-		if err := readFull(r, o.small.B[at:min(at+piece, len(o.small.B))], int64(at)); err != nil {
+		if err := readFull(o.src, o.small.B[at:min(at+piece, len(o.small.B))], int64(at)); err != nil {
 			return err
 		}
 	}
+	o.loaded = true
 	return nil
 }
 
@@ -174,7 +169,7 @@ func (o *opening) open(kd []byte) (*Reader, error) {
 	}
 	rd := &Reader{header: o.header, size: o.text}
 	if o.small != nil {
-		err = rd.openSmall(dec, kd, o.small.B[o.header.Size:], int(o.text))
+		err = rd.openInMemory(dec, kd, o)
 	} else {
 		err = rd.openLarge(dec, kd, o.src, int64(o.header.trailer()))
 	}
@@ -186,6 +181,18 @@ func (o *opening) open(kd []byte) (*Reader, error) {
 	}
 	rd.buf, o.small = o.small, nil
 	return rd, nil
+}
+
+// openInMemory decrypts a stream that there is memory for.
+func (r *Reader) openInMemory(dec body, kd []byte, o *opening) error {
+	if gcm, ok := dec.(*gcmBody); ok && !o.loaded && gcm.g.Fused() {
+		return r.openSlabs(gcm, o)
+	}
+	if err := o.load(); err != nil {
+		return err
+	}
+	o.loaded = false // it is decrypted now, or wiped
+	return r.openSmall(dec, kd, o.small.B[o.header.Size:], int(o.text))
 }
 
 // openSmall verifies and then decrypts b in place, text and trailer.

@@ -61,6 +61,10 @@ func testPieces(t *testing.T, g *GCM, key, nonce, aad []byte) {
 				if err := p.Open(b, int64(at), marks[i]); err != nil || !bytes.Equal(b[:len(want)], want) {
 					t.Fatalf("%d octets, piece %d of %d: %v", size, i, piece, err)
 				}
+				b = bytes.Clone(ciphertext[at : at+len(want)])
+				if m, err := p.Decrypt(b, int64(at)); err != nil || m != marks[i] || !bytes.Equal(b, want) {
+					t.Fatalf("%d octets, piece %d of %d decrypted at once: %v", size, i, piece, err)
+				}
 			}
 		}
 	}
@@ -95,6 +99,9 @@ func testPiecesRefuse(t *testing.T, g *GCM, ciphertext []byte) {
 	for _, off := range []int64{-16, 1, MaxSize, 1 << 62} {
 		if err := p.Open(append(bytes.Clone(ciphertext), room...), off, m); !errors.Is(err, ErrTooLong) {
 			t.Errorf("at %d: %v", off, err)
+		}
+		if _, err := p.Decrypt(bytes.Clone(ciphertext), off); !errors.Is(err, ErrTooLong) {
+			t.Errorf("decrypting at %d: %v", off, err)
 		}
 	}
 	v := g.NewVerifier(nil)
