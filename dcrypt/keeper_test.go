@@ -32,7 +32,8 @@ func TestKeyDataKeeper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, size := range []int{1, 5000, smallBody - 1000, smallBody + 100_000} {
+	for size, largest := range map[int]int64{1: smallBody, 5000: smallBody, smallBody - 1000: smallBody,
+		smallBody + 100_000: smallBody, 3<<20 + 5: largestStream} {
 		text := bytes.Repeat([]byte("mail"), size)[:size]
 		k := &keeper{KeyList: KeyList{key}, kept: map[string][]byte{}}
 		var stream bytes.Buffer
@@ -47,7 +48,7 @@ func TestKeyDataKeeper(t *testing.T) {
 		check := func(what string, asked int) {
 			t.Helper()
 			k.asked = 0
-			r, err := open(bytes.NewReader(stream.Bytes()), int64(stream.Len()), k, smallBody)
+			r, err := open(bytes.NewReader(stream.Bytes()), int64(stream.Len()), k, largest)
 			if err != nil {
 				t.Fatalf("%d octets, %s: %v", size, what, err)
 			}
@@ -75,7 +76,7 @@ func TestKeyDataKeeper(t *testing.T) {
 
 		b := stream.Bytes()
 		b[len(b)-1] ^= 1
-		if _, err := open(bytes.NewReader(b), int64(len(b)), k, smallBody); !errors.Is(err, ErrAuth) {
+		if _, err := open(bytes.NewReader(b), int64(len(b)), k, largest); !errors.Is(err, ErrAuth) {
 			t.Errorf("%d octets, damaged: %v", size, err)
 		}
 	}

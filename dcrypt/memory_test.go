@@ -2,6 +2,7 @@ package dcrypt
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 )
@@ -47,6 +48,38 @@ func TestWhatIsInMemory(t *testing.T) {
 		bad[len(bad)/2] ^= 4
 		if r, err := Open(bytes.NewReader(bad), int64(len(bad)), KeyList{k}); err == nil || !typed(err) {
 			t.Errorf("%s: %d octets, a bit changed: %v, %v", tt.cipher, tt.size, r, err)
+		}
+	}
+}
+
+// TestDamageInMemory changes and cuts streams that are opened in one piece by several goroutines,
+// and lets reading them fail; the memory that was lent is given back.
+func TestDamageInMemory(t *testing.T) {
+	k := testKeys()[Prime256v1]
+	for _, c := range []string{"aes-128-gcm", "aes-192-gcm", "aes-256-gcm", "chacha20-poly1305"} {
+		plain := fill(18, 2<<20+77)
+		stream := encrypt(t, k.Public(), WriterOptions{Cipher: c}, plain, chunkSize)
+		n := len(stream)
+		for i := range 40 {
+			at := n - 1 - i*(n-1000)/40
+			bad := bytes.Clone(stream)
+			bad[at] ^= 1 << (i % 8)
+			if _, err := Open(bytes.NewReader(bad), int64(n), KeyList{k}); !errors.Is(err, ErrAuth) {
+				t.Fatalf("%s: changed at %d of %d: %v", c, at, n, err)
+			}
+			if _, err := Open(bytes.NewReader(stream[:at]), int64(at), KeyList{k}); !errors.Is(err, ErrAuth) {
+				t.Fatalf("%s: cut at %d of %d: %v", c, at, n, err)
+			}
+			if _, err := Open(bytes.NewReader(stream[:at]), int64(n), KeyList{k}); !errors.Is(err, ErrTruncated) {
+				t.Fatalf("%s: ends at %d of %d: %v", c, at, n, err)
+			}
+		}
+		r, err := Open(bytes.NewReader(stream), int64(n), KeyList{k})
+		if err != nil || !bytes.Equal(r.Memory(), plain) {
+			t.Fatalf("%s: not in memory after all that: %v", c, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }
