@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Gen writes wide_amd64.s. The loop that encrypts is two lists of instructions, AES and GHASH,
+// Gen writes wide_amd64.s, or the file that it is told. The loop that encrypts is two lists of instructions, AES and GHASH,
 // that know nothing of each other; they are woven together so that a processor which looks only
 // so far ahead finds work of both.
 //
@@ -350,7 +350,11 @@ func main() {
 	w.powers()
 	w.multiply()
 	w.subWord()
-	if err := os.WriteFile("wide_amd64.s", []byte(w.String()), 0o644); err != nil {
+	name := "wide_amd64.s"
+	if len(os.Args) > 1 {
+		name = os.Args[1]
+	}
+	if err := os.WriteFile(name, []byte(w.String()), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }
