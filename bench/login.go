@@ -17,7 +17,7 @@ func (b *bench) loggingIn() (list []work) {
 }
 
 func (b *bench) logins(name string, kind rune, conns int) work {
-	each := max(b.n(256)/conns, 1)
+	each := max(b.n(1024)/conns, 1)
 	users := map[string][]string{} // of this work, by server: logins leave nothing
 	return work{
 		name: fmt.Sprintf("login/%s/%dc", name, conns), unit: "login", count: conns * each,

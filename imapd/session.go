@@ -138,6 +138,7 @@ func (s *session) run(implicitTLS bool) {
 	s.ctx, cancel = context.WithCancel(s.srv.ctx)
 	defer s.conn.abort()
 	defer s.close()
+	defer s.dec.Reset(nil)
 	defer func() {
 		if s.compressed {
 			s.srv.opts.Metrics.Compressed(-1)
@@ -173,7 +174,9 @@ func (s *session) run(implicitTLS bool) {
 			return
 		}
 	}
-	s.hangUp()
+	if s.dec.Buffered() > 0 { // otherwise LOGOUT was all that the client had to say
+		s.hangUp()
+	}
 }
 
 // await waits for the next command to begin.

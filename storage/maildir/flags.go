@@ -197,6 +197,9 @@ func (m *Mailbox) ClaimRecent(ctx context.Context) ([]mailbox.UID, error) {
 		return nil, err
 	}
 	defer b.unlock()
+	if b.loaded && len(b.recents) == 0 {
+		return nil, nil // what comes from now on is for the next time
+	}
 	var claimed []mailbox.UID
 	for range maxRounds {
 		if err := b.syncLocked(ctx, false); err != nil {
