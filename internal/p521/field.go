@@ -152,29 +152,10 @@ func (e *element) root(a *element) bool {
 	return back.zero() == 1
 }
 
-// setBytes reads a big-endian number of Size octets and reports whether it is below the modulus.
-func (e *element) setBytes(b []byte) bool {
-	var words [9]uint64 // of 64 bits, the lowest first
-	for i := range 8 {
-		words[i] = binary.BigEndian.Uint64(b[Size-8-8*i:])
-	}
-	words[8] = uint64(b[0])<<8 | uint64(b[1])
-	// Limb i begins at bit 58i, which is 6i bits below word i.
-	e[0] = words[0] & mask58
-	for i := 1; i < 9; i++ {
-		shift := 6 * i
-		e[i] = (words[i]<<shift | words[i-1]>>(64-shift)) & mask58
-	}
-	canonical := *e
-	canonical.canonical()
-	return words[8] < 1<<9 && canonical == *e
-}
-
-// bytes appends the number, of Size octets, big-endian.
-func (e *element) bytes(to []byte) []byte {
+// words is a tight element as words of 64 bits, the lowest first; the highest has 9.
+func (e *element) words() (words [9]uint64) {
 	c := *e
 	c.canonical()
-	var words [9]uint64
 	for i := range 9 {
 		at := 58 * i
 		words[at/64] |= c[i] << (at % 64)
@@ -182,6 +163,35 @@ func (e *element) bytes(to []byte) []byte {
 			words[at/64+1] |= c[i] >> (64 - at%64)
 		}
 	}
+	return words
+}
+
+// setWords sets e to what words makes.
+func (e *element) setWords(words *[9]uint64) {
+	// Limb i begins at bit 58i, which is 6i bits below word i.
+	e[0] = words[0] & mask58
+	for i := 1; i < 9; i++ {
+		shift := 6 * i
+		e[i] = (words[i]<<shift | words[i-1]>>(64-shift)) & mask58
+	}
+}
+
+// setBytes reads a big-endian number of Size octets and reports whether it is below the modulus.
+func (e *element) setBytes(b []byte) bool {
+	var words [9]uint64
+	for i := range 8 {
+		words[i] = binary.BigEndian.Uint64(b[Size-8-8*i:])
+	}
+	words[8] = uint64(b[0])<<8 | uint64(b[1])
+	e.setWords(&words)
+	canonical := *e
+	canonical.canonical()
+	return words[8] < 1<<9 && canonical == *e
+}
+
+// bytes appends the number, of Size octets, big-endian.
+func (e *element) bytes(to []byte) []byte {
+	words := e.words()
 	to = append(to, byte(words[8]>>8), byte(words[8]))
 	for i := 7; i >= 0; i-- {
 		to = binary.BigEndian.AppendUint64(to, words[i])

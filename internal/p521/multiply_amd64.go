@@ -2,7 +2,7 @@
 
 package p521
 
-//go:generate go run gen.go
+//go:generate go run gen.go gen_wide.go
 
 // mul sets e to a times b, either of which it may be.
 //

@@ -202,6 +202,9 @@ func FuzzMul(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if got := Generator().Mul(k).Bytes(); !bytes.Equal(got, key.PublicKey().Bytes()) {
+			t.Errorf("%x times the generator is %x", a, got)
+		}
 		p, err := Decode(b)
 		public, wantErr := ecdh.P521().NewPublicKey(b)
 		if wantErr != nil && len(b) == 1+Size {

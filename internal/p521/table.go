@@ -10,9 +10,22 @@ type Table struct {
 	span int   // digits of a part
 }
 
-type row [entries]Point
+// A row has a word of all its points together, so that an instruction may choose among them: eight words of
+// X, eight of Y, and one with the 9 bits above those of X and, 32 bits higher, of Y.
+type row [rowWords][entries]uint64
 
-// NewTable makes a table of a number of rows, from 1 to 105, of 2.3 KiB each. One row takes 520 doublings to
+const rowWords = 17
+
+// set puts a point at its place in the row.
+func (r *row) set(i int, p *Point) {
+	x, y := p.x.words(), p.y.words()
+	for j := range 8 {
+		r[j][i], r[j+8][i] = x[j], y[j]
+	}
+	r[16][i] = x[8] | y[8]<<32
+}
+
+// NewTable makes a table of a number of rows, from 1 to 105, of 2.1 KiB each. One row takes 520 doublings to
 // multiply; the more rows, the fewer. Making a table of many takes as long as multiplying some two times.
 func NewTable(p *Point, rows int) *Table {
 	t := &Table{span: (digits + rows - 1) / rows}
@@ -36,13 +49,23 @@ func NewTable(p *Point, rows int) *Table {
 		}
 	}
 	for i, p := range normalize(all) {
-		t.rows[i/entries][i%entries] = p
+		t.rows[i/entries].set(i%entries, &p)
 	}
 	return t
 }
 
 // Mul returns the scalar times the table's point.
 func (t *Table) Mul(k *Scalar) *Point {
+	if len(t.rows) >= wideRows {
+		if p := t.mulWide(k); p != nil {
+			return p
+		}
+	}
+	return t.mulNarrow(k)
+}
+
+// mulNarrow is Mul for every processor and all scalars.
+func (t *Table) mulNarrow(k *Scalar) *Point {
 	sum := accumulator{empty: ^uint64(0)}
 	for at := t.span - 1; at >= 0; at-- {
 		if at < t.span-1 {
@@ -62,18 +85,27 @@ func (t *Table) Mul(k *Scalar) *Point {
 
 // pick returns a multiple of the row's point by a digit, and a mask that is zero where the digit is.
 func (r *row) pick(size, negative uint64) (p Point, some uint64) {
-	for i := range r {
-		mask := nonzero(uint64(i+1)^size) - 1
-		for j := range p.x {
-			p.x[j] |= mask & r[i].x[j]
-			p.y[j] |= mask & r[i].y[j]
-		}
+	var masks [entries]uint64
+	for i := range masks {
+		masks[i] = nonzero(uint64(i+1)^size) - 1
 	}
-	var minus element
-	minus.sub(&minus, &p.y)
-	minus.carry()
-	p.y.choose(&minus, negative)
+	var x, y [9]uint64
+	for i := range 8 {
+		x[i], y[i] = choice(&r[i], &masks), choice(&r[i+8], &masks)^negative
+	}
+	top := choice(&r[16], &masks)
+	x[8], y[8] = top&(1<<9-1), (top>>32^negative)&(1<<9-1)
+	p.x.setWords(&x)
+	p.y.setWords(&y) // the modulus is all ones: what is below zero is the other bits
 	return p, -nonzero(size)
+}
+
+// choice is the word whose mask is all ones; the others are zero.
+func choice(words, masks *[entries]uint64) (w uint64) {
+	for i := range words {
+		w |= words[i] & masks[i]
+	}
+	return w
 }
 
 // normalize turns points that are not infinite into affine ones with one inversion.
