@@ -116,8 +116,8 @@ func (e *element) squares(a *element, n int) {
 	}
 }
 
-// invert sets e to 1/a by Fermat: a^(2^521-3). The inverse of zero is zero.
-func (e *element) invert(a *element) {
+// power sets e to 1/a by Fermat: a^(2^521-3). The inverse of zero is zero.
+func (e *element) power(a *element) {
 	// ones(n) is a^(2^n-1).
 	var ones1, ones2, ones3, ones7, t, u element
 	ones1 = *a
@@ -166,14 +166,14 @@ func (e *element) words() (words [9]uint64) {
 	return words
 }
 
-// setWords sets e to what words makes.
+// setWords sets e to what words makes; the highest limb has all of what is above the others.
 func (e *element) setWords(words *[9]uint64) {
 	// Limb i begins at bit 58i, which is 6i bits below word i.
 	e[0] = words[0] & mask58
-	for i := 1; i < 9; i++ {
-		shift := 6 * i
-		e[i] = (words[i]<<shift | words[i-1]>>(64-shift)) & mask58
+	for i := 1; i < 8; i++ {
+		e[i] = (words[i]<<(6*i) | words[i-1]>>(64-6*i)) & mask58
 	}
+	e[8] = words[8]<<48 | words[7]>>16
 }
 
 // setBytes reads a big-endian number of Size octets and reports whether it is below the modulus.

@@ -176,4 +176,70 @@ func TestInverseAndRoot(t *testing.T) {
 	if zero.invert(&zero); zero.zero() != 1 {
 		t.Error("1/0")
 	}
+	if zero.power(&zero); zero.zero() != 1 {
+		t.Error("1/0 by Fermat")
+	}
+}
+
+// Both inverses agree, for numbers near powers of two and near what their limbs begin with too.
+func TestInverses(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(17, 18))
+	var list []element
+	for i := range uint(521) {
+		for _, add := range []int64{-1, 0, 1} {
+			v := new(big.Int).Lsh(big.NewInt(1), i)
+			v.Add(v, big.NewInt(add))
+			for _, v := range []*big.Int{v, new(big.Int).Sub(modulus, v)} {
+				var e element
+				e.setBytes(v.FillBytes(make([]byte, Size)))
+				list = append(list, e)
+			}
+		}
+	}
+	for range 2000 {
+		list = append(list, randomTight(rnd))
+	}
+	for _, a := range list {
+		var e, want, one element
+		if !e.divisionSteps(&a) {
+			t.Fatalf("%x takes more steps", a)
+		}
+		e.wantTight(t, "inverse")
+		want.power(&a)
+		want.canonical()
+		if one = e; a.zero() == 0 {
+			one.mul(&e, &a)
+			if one.canonical(); one != (element{1}) {
+				t.Fatalf("%x: times its inverse is %x", a, one)
+			}
+		}
+		if e.canonical(); e != want {
+			t.Fatalf("1/%x is %x, want %x", a, e, want)
+		}
+	}
+}
+
+// Numbers come back from two's complement, however many moduli are added.
+func TestSigned(t *testing.T) {
+	for _, small := range []int64{0, 1, 2, 20, 33, 64} {
+		for times := int64(-31); times <= 31; times++ {
+			for _, sign := range []int64{-1, 1} {
+				v := new(big.Int).Mul(modulus, big.NewInt(times))
+				v.Add(v, big.NewInt(sign*small))
+				var s signed
+				rest := new(big.Int).Set(v)
+				for i := range 8 {
+					s[i] = new(big.Int).And(rest, big.NewInt(mask60)).Uint64()
+					rest.Rsh(rest, 60)
+				}
+				s[8] = uint64(rest.Int64())
+				var e element
+				e.setSigned(&s)
+				e.wantTight(t, "number")
+				if want := v.Mod(v, modulus); e.value().Cmp(want) != 0 {
+					t.Fatalf("%d times the modulus and %d is %x", times, sign*small, e)
+				}
+			}
+		}
+	}
 }

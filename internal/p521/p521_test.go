@@ -261,6 +261,11 @@ func BenchmarkField(b *testing.B) {
 			x.mul(&x, &y)
 		}
 	})
+	b.Run("invert", func(b *testing.B) {
+		for range b.N {
+			x.invert(&x)
+		}
+	})
 	b.Run("square", func(b *testing.B) {
 		for range b.N {
 			x.square(&x)
