@@ -292,6 +292,17 @@ func (w *writer) choose() {
 	w.end()
 }
 
+// take permutes the lanes.
+func (w *writer) take() {
+	w.text("takeWide(e, a *wide, from *[lanes]uint64)", "takeWide", "e", "a", "from")
+	w.line("VMOVDQU64 (BX), Z%d", wideLimbs)
+	for i := range wideLimbs {
+		w.line("VPERMQ %d(SI), Z%d, Z%d", 64*i, wideLimbs, i)
+		w.line("VMOVDQU64 Z%d, %d(DI)", i, 64*i)
+	}
+	w.end()
+}
+
 // pick takes an entry of a row for each lane: z0-z16 the words, z17 which, z18 and z19 what a lane's row has.
 // All of every row is read.
 func (w *writer) pick() {
@@ -358,6 +369,7 @@ func (w *writer) wide() {
 	w.squareWide()
 	w.differences()
 	w.choose()
+	w.take()
 	w.pick()
 	w.wipe()
 }

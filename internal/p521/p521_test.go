@@ -232,7 +232,7 @@ func FuzzMul(f *testing.F) {
 func BenchmarkMul(b *testing.B) {
 	k, _ := NewScalar(randomScalar(b))
 	p := Generator().Mul(k)
-	table := NewTable(p, 7)
+	table := NewTable(p, 15)
 	key, _ := ecdh.P521().NewPrivateKey(randomScalar(b))
 	public := key.PublicKey()
 	for _, c := range []struct {
@@ -243,7 +243,7 @@ func BenchmarkMul(b *testing.B) {
 		{"table", func() { table.Mul(k) }},
 		{"generator", func() { Generator().Mul(k) }},
 		{"decompress", func() { _, _ = Decode(append([]byte{2}, p.X()...)) }},
-		{"make-table", func() { NewTable(p, 7) }},
+		{"make-table", func() { NewTable(p, 15) }},
 		{"crypto-ecdh", func() { _, _ = key.ECDH(public) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {

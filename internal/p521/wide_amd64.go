@@ -73,6 +73,11 @@ func addY(y, a, b *wide)
 //go:noescape
 func chooseWide(e, a *wide, lanes uint64)
 
+// takeWide sets each lane of e to the lane of a that from says, modulo 8.
+//
+//go:noescape
+func takeWide(e, a *wide, from *[lanes]uint64)
+
 // pickWide sets x and y, tight, to the coordinates of the entry of a place, 0 to 15, in each lane's row, y to minus
 // that where the lane of negative is all ones. All of the rows is read, whatever the places.
 //

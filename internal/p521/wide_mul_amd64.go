@@ -2,7 +2,10 @@
 
 package p521
 
-import "math/bits"
+import (
+	"math/bits"
+	"sync"
+)
 
 // wideRows is how many rows a table needs for eight lanes to be worth while.
 const wideRows = 2
@@ -14,12 +17,16 @@ type wideSum struct {
 	empty   uint64 // bit by lane
 }
 
-// wideWork is what a multiplication keeps in memory.
+// wideWork is what a multiplication keeps in memory: more than a new goroutine's stack has room for.
 type wideWork struct {
 	sum, rotated wideSum
 	x, y         wide // what is added
 	t            [9]wide
+
+	at, negative [lanes]uint64 // digits
 }
+
+var works = sync.Pool{New: func() any { return new(wideWork) }}
 
 // mulWide is Mul by eight lanes, each of which serves every eighth row. It returns nil where it meets a sum
 // that its formulas do not hold for, which scalars do with negligible chance, and without the instructions.
@@ -27,23 +34,27 @@ func (t *Table) mulWide(k *Scalar) *Point {
 	if !hasWide {
 		return nil
 	}
-	var w wideWork
-	w.sum.empty = 1<<lanes - 1
-	for at := t.span - 1; at >= 0; at-- {
-		if at < t.span-1 {
-			for range window {
-				w.double()
-			}
-		}
-		for first := 0; first < len(t.rows); first += lanes {
+	w := works.Get().(*wideWork)
+	w.start(w.pick(t, k, 0, t.span-1))
+	first := lanes
+	for at := t.span - 1; ; at-- {
+		for ; first < len(t.rows); first += lanes {
 			w.add(w.pick(t, k, first, at))
 		}
+		if at == 0 {
+			break
+		}
+		for range window {
+			w.double()
+		}
+		first = 0
 	}
 	for n := lanes / 2; n > 0; n /= 2 {
 		w.fold(n)
 	}
 	sum := accumulator{x: w.sum.x.lane(0), y: w.sum.y.lane(0), z: w.sum.z.lane(0)}
-	w = wideWork{}
+	*w = wideWork{}
+	works.Put(w)
 	wipe()
 	if sum.z.zero() == 1 {
 		return nil
@@ -52,22 +63,26 @@ func (t *Table) mulWide(k *Scalar) *Point {
 }
 
 // pick sets x and y to the points that eight rows have for their digits at a place of their parts, and
-// returns the lanes that have one.
+// returns the lanes that have one; the others are of no meaning.
 func (w *wideWork) pick(t *Table, k *Scalar, first, at int) (some uint64) {
 	var rows [lanes]*row
-	var place, negative [lanes]uint64
 	for lane := range lanes {
 		r := first + lane
 		rows[lane] = &t.rows[min(r, len(t.rows)-1)]
 		if i := r*t.span + at; r < len(t.rows) && i < digits {
 			var size uint64
-			size, negative[lane] = k.digit(i)
-			place[lane] = (size - 1) % entries
+			size, w.negative[lane] = k.digit(i)
+			w.at[lane] = (size - 1) % entries
 			some |= nonzero(size) << lane
 		}
 	}
-	pickWide(&w.x, &w.y, &rows, &place, &negative)
+	pickWide(&w.x, &w.y, &rows, &w.at, &w.negative)
 	return some
+}
+
+// start makes the sums of points x, y in some lanes.
+func (w *wideWork) start(some uint64) {
+	w.sum = wideSum{x: w.x, y: w.y, z: wideOne, empty: (1<<lanes - 1) &^ some}
 }
 
 // double doubles the sums (dbl-2001-b of the Explicit-Formulas Database, for a = -3, but z = 2yz).
@@ -128,9 +143,13 @@ func (w *wideWork) meet(x, y, h, r, x1, y1 *wide) {
 // fold adds to the sum of each lane that of the lane n above.
 func (w *wideWork) fold(n int) {
 	s, o := &w.sum, &w.rotated
-	rotate(&o.x, &s.x, n)
-	rotate(&o.y, &s.y, n)
-	rotate(&o.z, &s.z, n)
+	var from [lanes]uint64
+	for lane := range from {
+		from[lane] = uint64(lane + n)
+	}
+	takeWide(&o.x, &s.x, &from)
+	takeWide(&o.y, &s.y, &from)
+	takeWide(&o.z, &s.z, &from)
 	o.empty = uint64(bits.RotateLeft8(uint8(s.empty), -n))
 	zz, h, r := &w.t[0], &w.t[1], &w.t[2]
 	x, y, z := &w.t[6], &w.t[7], &w.t[8]
@@ -156,15 +175,6 @@ func (w *wideWork) fold(n int) {
 	chooseWide(&s.y, &o.y, firsts)
 	chooseWide(&s.z, &o.z, firsts)
 	s.empty &= o.empty
-}
-
-// rotate takes each lane from the one n above.
-func rotate(e, a *wide, n int) {
-	for i := range a {
-		for lane := range lanes {
-			e[i][lane] = a[i][(lane+n)%lanes]
-		}
-	}
 }
 
 // lane is the number of one lane, of tight limbs.
