@@ -27,18 +27,17 @@ func (w *writer) column(k int, products [][2]factor) {
 	for i, p := range products {
 		w.line("MOVQ %s, AX", p[0])
 		w.line("MULQ %s", p[1])
-		switch {
-		case i > 0:
-			w.line("ADDQ AX, R8")
-			w.line("ADCQ DX, R9")
-		case k > 0: // the carry is where the sum begins
-			w.line("ADDQ R10, AX")
-			w.line("ADCQ R11, DX")
-			fallthrough
-		default:
+		if i == 0 {
 			w.line("MOVQ AX, R8")
 			w.line("MOVQ DX, R9")
+			continue
 		}
+		w.line("ADDQ AX, R8")
+		w.line("ADCQ DX, R9")
+	}
+	if k > 0 { // the carry comes last: only for it do columns have to wait for each other
+		w.line("ADDQ R10, R8")
+		w.line("ADCQ R11, R9")
 	}
 	bits := 58
 	if k == limbs-1 {

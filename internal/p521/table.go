@@ -30,22 +30,21 @@ func (r *row) set(i int, p *Point) {
 func NewTable(p *Point, rows int) *Table {
 	t := &Table{span: (digits + rows - 1) / rows}
 	t.rows = make([]row, (digits+t.span-1)/t.span)
-	all := make([]accumulator, len(t.rows)*entries)
-	first := accumulator{x: p.x, y: p.y, z: element{1}}
-	base := *p
-	for r := range t.rows {
-		if r > 0 {
-			for range window * t.span {
-				first.double()
-			}
-			base = *first.affine()
-			first = accumulator{x: base.x, y: base.y, z: element{1}}
+	bases := make([]accumulator, len(t.rows)-1)
+	base := accumulator{x: p.x, y: p.y, z: element{1}}
+	for r := range bases {
+		for range window * t.span {
+			base.double()
 		}
-		sum := first
-		all[r*entries] = sum
-		for i := 1; i < entries; i++ {
+		bases[r] = base
+	}
+	all := make([]accumulator, 0, len(t.rows)*entries)
+	for _, base := range append([]Point{*p}, normalize(bases)...) {
+		sum := accumulator{x: base.x, y: base.y, z: element{1}}
+		all = append(all, sum)
+		for range entries - 1 {
 			sum.add(&base, ^uint64(0))
-			all[r*entries+i] = sum
+			all = append(all, sum)
 		}
 	}
 	for i, p := range normalize(all) {
@@ -110,6 +109,9 @@ func choice(words, masks *[entries]uint64) (w uint64) {
 
 // normalize turns points that are not infinite into affine ones with one inversion.
 func normalize(all []accumulator) []Point {
+	if len(all) == 0 {
+		return nil
+	}
 	before := make([]element, len(all)) // the product of all Z before
 	product := element{1}
 	for i := range all {
