@@ -12,18 +12,17 @@ const wideRows = 2
 
 // A wideSum is eight sums of points as an accumulator is one. Where an addition meets a point that is the sum's
 // or its negative, which its formulas do not hold for, z becomes zero and stays so; it is no other time.
-type wideSum struct {
-	x, y, z wide   // tight
-	empty   uint64 // bit by lane
-}
+type wideSum struct{ x, y, z wide } // tight
 
-// wideWork is what a multiplication keeps in memory: more than a new goroutine's stack has room for.
+// wideWork is what a multiplication keeps in memory: more than a new goroutine's stack has room for. What is no
+// element comes last, for vectors that do not cross cache lines.
 type wideWork struct {
 	sum, rotated wideSum
 	x, y         wide // what is added
 	t            [9]wide
 
 	at, negative [lanes]uint64 // digits
+	empty        uint64        // which lanes of sum have none, bit by bit
 }
 
 var works = sync.Pool{New: func() any { return new(wideWork) }}
@@ -82,7 +81,8 @@ func (w *wideWork) pick(t *Table, k *Scalar, first, at int) (some uint64) {
 
 // start makes the sums of points x, y in some lanes.
 func (w *wideWork) start(some uint64) {
-	w.sum = wideSum{x: w.x, y: w.y, z: wideOne, empty: (1<<lanes - 1) &^ some}
+	w.sum = wideSum{w.x, w.y, wideOne}
+	w.empty = (1<<lanes - 1) &^ some
 }
 
 // double doubles the sums (dbl-2001-b of the Explicit-Formulas Database, for a = -3, but z = 2yz).
@@ -116,14 +116,14 @@ func (w *wideWork) add(some uint64) {
 	subWide(r, r, &s.y)
 	w.meet(x, y, h, r, &s.x, &s.y)
 	mulWide(z, h, &s.z)
-	sums, firsts := some&^s.empty, some&s.empty
+	sums, firsts := some&^w.empty, some&w.empty
 	chooseWide(&s.x, x, sums)
 	chooseWide(&s.y, y, sums)
 	chooseWide(&s.z, z, sums)
 	chooseWide(&s.x, &w.x, firsts)
 	chooseWide(&s.y, &w.y, firsts)
 	chooseWide(&s.z, &wideOne, firsts)
-	s.empty &^= some
+	w.empty &^= some
 }
 
 // meet sets x and y to those of a sum of points, given those of one and what the other's differ by, h and r, all
@@ -150,7 +150,7 @@ func (w *wideWork) fold(n int) {
 	takeWide(&o.x, &s.x, &from)
 	takeWide(&o.y, &s.y, &from)
 	takeWide(&o.z, &s.z, &from)
-	o.empty = uint64(bits.RotateLeft8(uint8(s.empty), -n))
+	empty := uint64(bits.RotateLeft8(uint8(w.empty), -n)) // of those above
 	zz, h, r := &w.t[0], &w.t[1], &w.t[2]
 	x, y, z := &w.t[6], &w.t[7], &w.t[8]
 	x1, y1 := &w.x, &w.y
@@ -167,14 +167,14 @@ func (w *wideWork) fold(n int) {
 	w.meet(x, y, h, r, x1, y1)
 	mulWide(z, h, &s.z)
 	mulWide(z, z, &o.z)
-	sums, firsts := ^(s.empty | o.empty), s.empty
+	sums, firsts := ^(w.empty | empty), w.empty
 	chooseWide(&s.x, x, sums)
 	chooseWide(&s.y, y, sums)
 	chooseWide(&s.z, z, sums)
 	chooseWide(&s.x, &o.x, firsts)
 	chooseWide(&s.y, &o.y, firsts)
 	chooseWide(&s.z, &o.z, firsts)
-	s.empty &= o.empty
+	w.empty &= empty
 }
 
 // lane is the number of one lane, of tight limbs.
