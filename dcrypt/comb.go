@@ -9,8 +9,9 @@ import (
 )
 
 // Agreeing with one public key again and again, as deliveries do, is multiplying one point by many
-// scalars. A table of that point makes it some three times faster on the large NIST curves. For secp384r1,
-// whose arithmetic in crypto/ecdh is portable code, it is a comb of 5 teeth in two halves (Lim and Lee, 1994).
+// scalars. A table of that point makes it some three times faster on the large NIST curves, or ten times for
+// secp521r1 where p521 has eight lanes. For secp384r1, whose arithmetic in crypto/ecdh is portable code, it is a
+// comb of 5 teeth in two halves (Lim and Lee, 1994).
 const (
 	combTeeth  = 5
 	combHalves = 2

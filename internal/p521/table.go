@@ -100,11 +100,9 @@ func (r *row) pick(size, negative uint64) (p Point, some uint64) {
 }
 
 // choice is the word whose mask is all ones; the others are zero.
-func choice(words, masks *[entries]uint64) (w uint64) {
-	for i := range words {
-		w |= words[i] & masks[i]
-	}
-	return w
+func choice(w, m *[entries]uint64) uint64 {
+	return w[0]&m[0] | w[1]&m[1] | w[2]&m[2] | w[3]&m[3] | w[4]&m[4] | w[5]&m[5] | w[6]&m[6] | w[7]&m[7] |
+		w[8]&m[8] | w[9]&m[9] | w[10]&m[10] | w[11]&m[11] | w[12]&m[12] | w[13]&m[13] | w[14]&m[14] | w[15]&m[15]
 }
 
 // normalize turns points that are not infinite into affine ones with one inversion.

@@ -18,14 +18,15 @@ const (
 // A wide is eight numbers modulo 2^521-1, one in each lane: limbs of 48 bits and one of 41, the lowest first.
 //
 // A tight one has limbs of less than t = 2^48 + 2^23, the highest less than 2^41 + 2^23: products and what is
-// carried is tight. Factors are not: mulWide takes a of limbs below m*t and b below n*t where m*n is at most 30,
-// and squareWide one of limbs below 5t.
+// carried is tight. Factors are not: mulWide takes a of limbs below m*t and b below n*t where m and n are at most
+// 15, m*n at most 30, and squareWide one of limbs below 5t.
 //
 // For that no column overflows. The low halves of products are below 2^52, the high ones below 30*t*t/2^52, which
-// is less than 31*2^44. Most is in column 0, which has one low half; ten low ones of column 11 times 2^7; and eleven high ones
-// of column 10 times 2^11: less than 2^52 + 10*2^59 + 11*31*2^55, which is less than 2^64. The others have at most ten
-// high halves times 2^11 and ten times 2^4, nine low ones times 2^7, eleven low ones and a carry of 2^16. What is
-// carried out of the highest, which has no low halves times 2^7 and one high half times 2^11, is below 2^23.
+// is less than 31*2^44. Most is in column 0, which has one low half; ten low ones of column 11 times 2^7; and eleven
+// high ones of column 10 times 2^11: less than 2^52 + 10*2^59 + 11*31*2^55, which is less than 2^64. The others have
+// at most ten high halves times 2^11 and ten times 2^4, nine low ones times 2^7, eleven low ones and a carry of
+// 2^16. What is carried out of the highest, which has no low halves times 2^7 and one high half times 2^11, is below
+// 2^23.
 type wide [wideLimbs][lanes]uint64
 
 // mulWide sets e to a times b, either of which it may be.
