@@ -14,29 +14,23 @@ func (s *accumulator) double() {
 	gamma.square(&s.y)
 	beta.mul(&s.x, &gamma)
 	t.sub(&s.x, &delta)
-	u.add(&s.x, &delta)
+	u.threeSums(&s.x, &delta)
 	alpha.mul(&t, &u)
-	alpha.times(3, &alpha)
 
 	// z = (y+z)^2 - gamma - delta
 	t.add(&s.y, &s.z)
 	t.square(&t)
-	u.add(&gamma, &delta)
-	s.z.sub(&t, &u)
-	s.z.carry()
+	s.z.subBoth(&t, &gamma, &delta)
 
 	// x = alpha^2 - 8 beta
 	t.square(&alpha)
-	u.times(8, &beta)
-	s.x.subFar(&t, &u)
+	s.x.subEight(&t, &beta)
 
 	// y = alpha (4 beta - x) - 8 gamma^2
-	u.times(4, &beta)
-	u.sub(&u, &s.x)
+	u.subFromFour(&beta, &s.x)
 	t.mul(&alpha, &u)
 	u.square(&gamma)
-	u.times(8, &u)
-	s.y.subFar(&t, &u)
+	s.y.subEight(&t, &u)
 }
 
 // add adds p where the mask is all ones, and nothing where it is zero (madd-2007-bl).
@@ -80,9 +74,7 @@ func (s *accumulator) add(p *Point, mask uint64) {
 	// z = (z+h)^2 - zz - hh
 	t.add(&s.z, &h)
 	t.square(&t)
-	u.add(&zz, &hh)
-	sum.z.sub(&t, &u)
-	sum.z.carry()
+	sum.z.subBoth(&t, &zz, &hh)
 
 	one := element{1}
 	sum.x.choose(&p.x, s.empty)

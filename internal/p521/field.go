@@ -42,14 +42,45 @@ func (e *element) sub(a, b *element) {
 	}
 }
 
-// subFar is sub for a loose b, of limbs of less than 2^61 + 2^16; the result is tight.
-func (e *element) subFar(a, b *element) {
-	const m, top = 16 * mask58, 16 * mask57
+// subBoth sets e to a - b - c, tight, for tight ones.
+func (e *element) subBoth(a, b, c *element) {
+	const m, top = 4 * mask58, 4 * mask57
 	*e = element{
-		a[0] + m - b[0], a[1] + m - b[1], a[2] + m - b[2], a[3] + m - b[3], a[4] + m - b[4],
-		a[5] + m - b[5], a[6] + m - b[6], a[7] + m - b[7], a[8] + top - b[8],
+		a[0] + m - b[0] - c[0], a[1] + m - b[1] - c[1], a[2] + m - b[2] - c[2],
+		a[3] + m - b[3] - c[3], a[4] + m - b[4] - c[4], a[5] + m - b[5] - c[5],
+		a[6] + m - b[6] - c[6], a[7] + m - b[7] - c[7], a[8] + top - b[8] - c[8],
 	}
 	e.carry()
+}
+
+// subEight sets e to a - 8b, tight, for tight ones.
+func (e *element) subEight(a, b *element) {
+	const m, top = 16 * mask58, 16 * mask57
+	*e = element{
+		a[0] + m - 8*b[0], a[1] + m - 8*b[1], a[2] + m - 8*b[2],
+		a[3] + m - 8*b[3], a[4] + m - 8*b[4], a[5] + m - 8*b[5],
+		a[6] + m - 8*b[6], a[7] + m - 8*b[7], a[8] + top - 8*b[8],
+	}
+	e.carry()
+}
+
+// subFromFour sets e to 4a - b, without carrying, for tight ones.
+func (e *element) subFromFour(a, b *element) {
+	const m, top = 4 * mask58, 4 * mask57
+	*e = element{
+		4*a[0] + m - b[0], 4*a[1] + m - b[1], 4*a[2] + m - b[2],
+		4*a[3] + m - b[3], 4*a[4] + m - b[4], 4*a[5] + m - b[5],
+		4*a[6] + m - b[6], 4*a[7] + m - b[7], 4*a[8] + top - b[8],
+	}
+}
+
+// threeSums sets e to three times a + b, without carrying.
+func (e *element) threeSums(a, b *element) {
+	*e = element{
+		3 * (a[0] + b[0]), 3 * (a[1] + b[1]), 3 * (a[2] + b[2]),
+		3 * (a[3] + b[3]), 3 * (a[4] + b[4]), 3 * (a[5] + b[5]),
+		3 * (a[6] + b[6]), 3 * (a[7] + b[7]), 3 * (a[8] + b[8]),
+	}
 }
 
 // carry makes an element of any limbs tight.
