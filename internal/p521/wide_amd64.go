@@ -12,7 +12,6 @@ const (
 	wideLimbs = 11
 	wideBits  = 48
 	mask48    = 1<<wideBits - 1
-	mask41    = 1<<41 - 1
 )
 
 // A wide is eight numbers modulo 2^521-1, one in each lane: limbs of 48 bits and one of 41, the lowest first.
