@@ -153,7 +153,7 @@ func (a *reply) note(line []byte) {
 	if !ok {
 		return
 	}
-	word, rest, _ := bytes.Cut(bytes.TrimRight(rest, "\r\n"), []byte(" "))
+	word, rest, _ := bytes.Cut(withoutEnd(rest), []byte(" "))
 	switch {
 	case string(word) == "SEARCH":
 		a.search += len(bytes.Fields(rest))
@@ -164,9 +164,15 @@ func (a *reply) note(line []byte) {
 	}
 }
 
+// withoutEnd is a line without CRLF.
+func withoutEnd(line []byte) []byte {
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r"))
+}
+
 // literalSize finds {n} at the end of a line.
 func literalSize(line []byte) (int64, bool) {
-	line = bytes.TrimRight(line, "\r\n")
+	line = withoutEnd(line)
 	if len(line) < 3 || line[len(line)-1] != '}' {
 		return 0, false
 	}
