@@ -18,7 +18,7 @@ func TestWhatIsInMemory(t *testing.T) {
 	}{
 		{"aes-256-gcm", 12 << 20, 2},
 		{"chacha20-poly1305", 12 << 20, 2},
-		{"chacha20-poly1305", 32 << 20, 1},
+		{"chacha20-poly1305", 16 << 20, 2},
 		{"aes-256-gcm", largestStream, 0},
 		{"aes-256-cbc", 5 << 20, 0},
 	} {

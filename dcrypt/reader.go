@@ -45,7 +45,7 @@ type Reader struct {
 //
 // On return the tag or MAC of the whole stream has been checked; a version 1 stream,
 // and one that says it has no integrity, cannot be checked. Streams up to 1 MiB, and up to 4
-// (up to 32 under an AEAD) while not too many of them are open, are read once, and r is not
+// (up to 16 under an AEAD) while not too many of them are open, are read once, and r is not
 // needed any more: Memory is their text. A larger one is read twice, the first time by several
 // goroutines at once: r must stay usable until Close and is then read in chunks of at least 128
 // KiB. Should its bytes change after Open, reading what changed fails with ErrAuth.

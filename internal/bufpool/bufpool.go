@@ -17,8 +17,8 @@ const (
 	Small = 1 << 20
 	// Medium is of an encrypted message of 4 MiB, with what is around it.
 	Medium = 4<<20 + around
-	// Max is the largest buffer: of an encrypted message of 32 MiB, with what is around it.
-	Max = 32<<20 + around
+	// Max is the largest buffer: of an encrypted message of 16 MiB, with what is around it.
+	Max = 16<<20 + around
 
 	around = 64 << 10
 	// maxLarge is how many octets the buffers above Small have together in this process, and
@@ -26,7 +26,7 @@ const (
 	// stays bounded however many large messages are being read, and the few largest leave half
 	// of it to the others.
 	maxLarge = 64 << 20
-	maxHuge  = maxLarge/2 + around
+	maxHuge  = maxLarge/2 + 2*around
 )
 
 // minShift is the binary logarithm of the smallest buffer.

@@ -6,7 +6,7 @@ import (
 )
 
 func TestSizes(t *testing.T) {
-	for _, n := range []int{0, 1, 4095, 4096, 4097, 5120, 5121, 8192, 8193, 65536, 100_000, Small, Small + 1, 4 << 20, Medium, 5 << 20, 5<<20 + 1, 32 << 20, 32<<20 + 1, Max - 1, Max} {
+	for _, n := range []int{0, 1, 4095, 4096, 4097, 5120, 5121, 8192, 8193, 65536, 100_000, Small, Small + 1, 4 << 20, Medium, 5 << 20, 5<<20 + 1, 16 << 20, 16<<20 + 1, Max - 1, Max} {
 		c, size := class(n)
 		if size < n || n > 4096 && (size-n)*4 > n {
 			t.Errorf("%d octets get %d", n, size)

@@ -212,6 +212,7 @@ func (b *box) prepare(ctx context.Context) error {
 		return b.wrap("opening", mailbox.ErrNotSelectable)
 	}
 	b.like, b.mode = st, durable.FileMode(&st)
+	b.awaitSubdirs(ctx, &st)
 	if err := b.h.makeSubdirs(*b.f()); err != nil && !readOnly(err) {
 		return err
 	}
@@ -228,6 +229,31 @@ func (b *box) prepare(ctx context.Context) error {
 	b.cleanTmp()
 	b.prepared = true
 	return nil
+}
+
+// awaitSubdirs waits for what a folder lacks that was made just now: another program is about to
+// make it, and Dovecot takes it for a mailbox that exists if it finds it there.
+func (b *box) awaitSubdirs(ctx context.Context, st *unix.Stat_t) {
+	complete := func() bool {
+		for _, sub := range subdirs {
+			if _, err := os.Stat(filepath.Join(b.f().dir, sub)); err != nil {
+				return false
+			}
+		}
+		return true
+	}
+	const wait = time.Second
+	begun := time.Now()
+	if begun.Sub(time.Unix(st.Mtim.Unix())).Abs() > wait {
+		return
+	}
+	for !complete() && time.Since(begun) < wait {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // isMaildir reports whether a directory of the fs layout is a folder.

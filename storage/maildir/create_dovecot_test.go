@@ -2,10 +2,14 @@ package maildir
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Dovecot makes a folder while we do: both have the one identity that was written first, and
@@ -48,4 +52,28 @@ func TestDovecotCreatesToo(t *testing.T) {
 			t.Errorf("Dovecot logs: %s", log)
 		}
 	})
+}
+
+// A folder that another program is making is not completed for it: Dovecot would say that it
+// exists already.
+func TestOpenWhileBeingMade(t *testing.T) {
+	loc := newLocation(t)
+	h := openTree(t, loc, Options{})
+	dir := filepath.Join(loc.Root, ".Made")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan error, 1)
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		var errs []error
+		for _, sub := range []string{"cur", "new", "tmp"} {
+			errs = append(errs, os.Mkdir(filepath.Join(dir, sub), 0o700))
+		}
+		made <- errors.Join(errs...)
+	}()
+	openBox(t, h, "Made")
+	if err := <-made; err != nil {
+		t.Error(err)
+	}
 }
