@@ -116,10 +116,6 @@ func (h *Hierarchy) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	defer h.thaw(b)
-	if b != nil {
-		b.paths.Lock()
-		defer b.paths.Unlock()
-	}
 	if st, err := os.Stat(f.dir); err != nil || !st.IsDir() || h.loc.Layout == FS && !isMaildir(f.dir) {
 		return fmt.Errorf("maildir: deleting %s: %w", f.key, h.absent(f))
 	}
@@ -223,7 +219,7 @@ func (h *Hierarchy) removeFiles(dir string) {
 	_ = os.Remove(dir) // there may be folders below
 }
 
-// freeze takes op of a mailbox that is open, so that nobody works in it meanwhile.
+// freeze takes op and paths of a mailbox that is open, so that nobody works in it meanwhile.
 func (h *Hierarchy) freeze(ctx context.Context, f folder) (*box, error) {
 	h.mu.Lock()
 	b := h.boxes[f.key]
@@ -233,6 +229,7 @@ func (h *Hierarchy) freeze(ctx context.Context, f folder) (*box, error) {
 	}
 	select {
 	case b.op <- struct{}{}:
+		b.paths.Lock()
 		return b, nil
 	case <-ctx.Done():
 		return nil, b.wrap("waiting for", ctx.Err())
@@ -241,6 +238,7 @@ func (h *Hierarchy) freeze(ctx context.Context, f folder) (*box, error) {
 
 func (h *Hierarchy) thaw(b *box) {
 	if b != nil {
+		b.paths.Unlock()
 		b.unlock()
 	}
 }
@@ -332,12 +330,6 @@ func (h *Hierarchy) move(ctx context.Context, moves []move) (err error) {
 			return err
 		}
 		defer h.thaw(m.box)
-	}
-	for _, m := range moves {
-		if m.box != nil {
-			m.box.paths.Lock()
-			defer m.box.paths.Unlock()
-		}
 	}
 	if err := h.moveDirs(moves); err != nil {
 		return fmt.Errorf("maildir: renaming %s: %w", moves[0].from.key, err)
